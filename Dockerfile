@@ -1,0 +1,31 @@
+# Slipway: one image, three roles, chosen by the command (gateway, launcher, all). Node runs the TypeScript as it is.
+
+FROM node:26-trixie-slim AS base
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+
+FROM base AS production
+RUN npm ci --omit=dev --no-update-notifier --cache=/tmp/npm && rm -rf /tmp/npm
+
+# Everything that the tests need: `docker compose run --rm test`.
+FROM base AS test
+RUN npm ci --no-update-notifier --cache=/tmp/npm && rm -rf /tmp/npm
+COPY . .
+CMD ["npm", "test"]
+
+FROM node:26-trixie-slim AS slipway
+WORKDIR /app
+ENV NODE_ENV=production
+COPY --from=production /app/node_modules node_modules
+COPY package.json ./
+COPY images images
+COPY catalog catalog
+COPY src src
+# The folder's owner becomes the owner of a new volume that is mounted on it.
+RUN mkdir -p /var/lib/slipway && chown 10001:10001 /var/lib/slipway && chmod 0700 /var/lib/slipway
+ENV SLIPWAY_DATA=/var/lib/slipway SLIPWAY_ADDRESS=0.0.0.0 SLIPWAY_CATALOG=/app/catalog
+USER 10001:10001
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --start-interval=1s --retries=3 CMD ["node", "src/main.ts", "health"]
+ENTRYPOINT ["node", "/app/src/main.ts"]
+CMD ["gateway"]

@@ -1,0 +1,83 @@
+/** The catalog as the rest of Slipway sees it: every default filled in, every unit in its name, frozen. */
+import type { ServerName } from '../ids.ts';
+
+/** What a Server runs. */
+export type Source =
+	| { readonly kind: 'npm'; readonly name: string; readonly version: string }
+	| { readonly kind: 'image'; readonly reference: string };
+
+/** A Docker volume that outlives the Instance. */
+export interface Volume {
+	readonly name: string;
+	/** An absolute path in the container. */
+	readonly target: string;
+}
+
+/** A folder or file of the host. */
+export interface Mount {
+	/** As in the file: absolute, or relative with a leading `./`. mounts.ts makes a host path of it. */
+	readonly source: string;
+	/** An absolute path in the container. */
+	readonly target: string;
+	readonly readOnly: boolean;
+}
+
+export interface Resources {
+	readonly memoryBytes: number;
+	/** Billionths of a CPU. */
+	readonly nanoCpus: number;
+	readonly pidsMax: number;
+	/** The size of /tmp. */
+	readonly tmpBytes: number;
+	/** The size of /dev/shm; 0 when there is none. */
+	readonly shmBytes: number;
+}
+
+/** An entry of the catalog: what to run and what it may do. */
+export interface Server {
+	readonly name: ServerName;
+	readonly title?: string;
+	readonly description?: string;
+	readonly enabled: boolean;
+	readonly source: Source;
+	/** Docker's Cmd. Empty: the image's own, and always with an npm source. */
+	readonly command: readonly string[];
+	/** What follows the command, or the arguments of the package's bin. */
+	readonly args: readonly string[];
+	readonly env: Readonly<Record<string, string>>;
+	readonly volumes: readonly Volume[];
+	readonly mounts: readonly Mount[];
+	readonly resources: Resources;
+	readonly user: { readonly uid: number; readonly gid: number };
+	readonly callTimeoutMs: number;
+}
+
+export interface Catalog {
+	/** In the order of the file, but names of digits alone come first, as JSON.parse has it. */
+	readonly servers: ReadonlyMap<ServerName, Server>;
+}
+
+/** A deeply frozen Catalog of the servers given, which are frozen in place. The last of two of one name counts. */
+export function createCatalog(servers: Iterable<Server>): Catalog {
+	const map = new Map<ServerName, Server>();
+	for (const server of servers) map.set(server.name, freezeDeep(server));
+	return Object.freeze({ servers: freezeMap(map) });
+}
+
+function freezeDeep<Value>(value: Value): Value {
+	if (typeof value === 'object' && value !== null) {
+		for (const member of Object.values(value)) freezeDeep(member);
+		Object.freeze(value);
+	}
+	return value;
+}
+
+/** Object.freeze leaves a Map's entries open, so its three ways to change are closed by hand. */
+function freezeMap<Key, Value>(map: Map<Key, Value>): ReadonlyMap<Key, Value> {
+	const refuse = { value: (): never => raiseFrozen() };
+	return Object.freeze(Object.defineProperties(map, { set: refuse, delete: refuse, clear: refuse }));
+}
+
+function raiseFrozen(): never {
+	throw new TypeError('the catalog is frozen');
+}

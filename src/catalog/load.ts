@@ -1,0 +1,151 @@
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SlipwayError } from '../errors.ts';
+import type { ServerName } from '../ids.ts';
+import { CATALOG_LIMITS } from '../limits.ts';
+import { type Catalog, createCatalog, type Resources, type Server, type Source } from './catalog.ts';
+import { explainIssues, formatPath } from './explain.ts';
+import { type Flaw, positionOf, readJson } from './json.ts';
+import { catalogFileSchema, type ServerFile } from './schema.ts';
+import { parseNpm } from './sources.ts';
+
+const BYTES_PER_UNIT: Readonly<Record<string, number>> = Object.freeze({ m: 1024 ** 2, g: 1024 ** 3 });
+const NANOS_PER_CPU = 1_000_000_000;
+const MS_PER_SECOND = 1000;
+
+/** The file that a folder is looked into for. */
+export const FILE_NAME = 'catalog.json';
+
+/**
+ * The Catalog that a text says. `file` is what messages call it.
+ *
+ * Throws SLIPWAY_CATALOG_INVALID, whose reason lists what is wrong, each with file, line, column, place and fix.
+ */
+export function parseCatalog(text: string, file: string): Catalog {
+	const reading = readJson(text);
+	if (reading.kind === 'flawed') return refuse(text, file, { flaws: reading.flaws, count: reading.flaws.length });
+	const result = catalogFileSchema.safeParse(reading.value);
+	if (!result.success) return refuse(text, file, explainIssues(reading.root, result.error.issues));
+	return createCatalog(Object.entries(result.data.servers).map(([name, entry]) => toServer(name, entry)));
+}
+
+/** The Catalog in a file, or in the `catalog.json` of a folder. Rejects with SLIPWAY_CATALOG_INVALID. */
+export async function loadCatalog(path: string): Promise<Catalog> {
+	const { file, text } = await readCatalogText(path);
+	return parseCatalog(text, file);
+}
+
+/** The text that loadCatalog parses, and the file it is in. Rejects with SLIPWAY_CATALOG_INVALID. */
+export async function readCatalogText(path: string): Promise<{ readonly file: string; readonly text: string }> {
+	let file = path;
+	try {
+		file = await resolveCatalogFile(path);
+		return { file, text: decode(await readBounded(file)) };
+	} catch (error) {
+		if (error instanceof Unreadable) return refuseFile(file, error.message);
+		return refuseFile(file, explainSystemError(error), error);
+	}
+}
+
+/** The file that a path means: itself, or the `catalog.json` in it when it is a folder. Rejects as `stat` does. */
+export async function resolveCatalogFile(path: string): Promise<string> {
+	return (await stat(path)).isDirectory() ? join(path, FILE_NAME) : path;
+}
+
+/** Something about the file that no system call says. */
+class Unreadable extends Error {}
+
+async function readBounded(file: string): Promise<Buffer> {
+	// Opening a pipe would wait for a writer.
+	if (!(await stat(file)).isFile())
+		throw new Unreadable('not a file. Name a JSON file or a folder that holds catalog.json');
+	const chunks: Buffer[] = [];
+	// `end` is inclusive: one byte more than may be is read, and tells that there is more.
+	for await (const chunk of createReadStream(file, { end: CATALOG_LIMITS.fileBytesMax })) chunks.push(chunk);
+	const bytes = Buffer.concat(chunks);
+	if (bytes.length > CATALOG_LIMITS.fileBytesMax) {
+		throw new Unreadable(`larger than ${CATALOG_LIMITS.fileBytesMax} bytes, the most a catalog may have. Shorten it`);
+	}
+	return bytes;
+}
+
+function decode(bytes: Buffer): string {
+	try {
+		return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+	} catch {
+		throw new Unreadable('not UTF-8. Save it as UTF-8');
+	}
+}
+
+function explainSystemError(error: unknown): string {
+	const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
+	if (code === 'ENOENT' || code === 'ENOTDIR') {
+		return 'no such file. Copy catalog/catalog.json of Slipway to there, or set SLIPWAY_CATALOG to where it is';
+	}
+	if (code === 'EACCES' || code === 'EPERM') return `not readable (${code}). Let the user that Slipway runs as read it`;
+	return `not readable (${code}). Check the disk and the path in SLIPWAY_CATALOG`;
+}
+
+function refuseFile(file: string, message: string, cause?: unknown): never {
+	throw new SlipwayError('SLIPWAY_CATALOG_INVALID', { reason: `${file}: ${message}.` }, { cause });
+}
+
+function refuse(text: string, file: string, found: { readonly flaws: readonly Flaw[]; readonly count: number }): never {
+	const lines = found.flaws
+		.slice(0, CATALOG_LIMITS.problemsMax)
+		.toSorted((a, b) => a.offset - b.offset)
+		.map((flaw) => formatFlaw(text, file, flaw));
+	const rest = found.count - lines.length;
+	if (rest > 0) lines.push(`… and ${rest} more.`);
+	const reason = lines.length === 1 ? lines.join() : `${found.count} problems:\n${lines.join('\n')}`;
+	throw new SlipwayError('SLIPWAY_CATALOG_INVALID', { reason });
+}
+
+function formatFlaw(text: string, file: string, { offset, path, message }: Flaw): string {
+	const { line, column } = positionOf(text, offset);
+	const place = path.length === 0 ? '' : ` ${formatPath(path)}`;
+	return `${file}:${line}:${column}${place}: ${message}${message.endsWith('?') ? '' : '.'}`;
+}
+
+function toServer(name: string, entry: ServerFile): Server {
+	const [uid = 0, gid = uid] = entry.user.split(':').map(Number);
+	return {
+		// The schema has held the name against SERVER_NAME_PATTERN.
+		name: name as ServerName,
+		...(entry.title === undefined ? {} : { title: entry.title }),
+		...(entry.description === undefined ? {} : { description: entry.description }),
+		enabled: entry.enabled,
+		source: toSource(entry),
+		command: entry.command ?? [],
+		args: entry.args,
+		env: entry.env,
+		volumes: entry.volumes,
+		mounts: entry.mounts,
+		resources: toResources(entry.resources),
+		user: { uid, gid },
+		callTimeoutMs: Math.round(entry.callTimeout * MS_PER_SECOND),
+	};
+}
+
+function toSource({ npm, image }: ServerFile): Source {
+	if (image !== undefined) return { kind: 'image', reference: image };
+	const found = npm === undefined ? undefined : parseNpm(npm);
+	if (found === undefined) throw new Error('unreachable: the schema lets exactly one valid source pass');
+	return { kind: 'npm', ...found };
+}
+
+function toResources({ memory, cpus, pids, tmp, shm }: ServerFile['resources']): Resources {
+	return {
+		memoryBytes: bytesOf(memory),
+		nanoCpus: cpus * NANOS_PER_CPU,
+		pidsMax: pids,
+		tmpBytes: bytesOf(tmp),
+		shmBytes: shm === 'none' ? 0 : bytesOf(shm),
+	};
+}
+
+/** The bytes of one of the schema's choices, as in `256m`. */
+function bytesOf(size: string): number {
+	return Number(size.slice(0, -1)) * (BYTES_PER_UNIT[size.slice(-1)] ?? Number.NaN);
+}

@@ -1,0 +1,48 @@
+import { posix } from 'node:path';
+import { SlipwayError } from '../errors.ts';
+import { isAtOrBelow, shortest } from './paths.ts';
+import { quote } from './quote.ts';
+
+/** Where mounts may come from. Absolute paths of the host, which need not exist where this runs. */
+export interface MountPlaces {
+	/** The folder that sources with a leading `./` are taken from. */
+	readonly hostDir: string;
+	/** Sources are one of these or below one. */
+	readonly roots: readonly string[];
+}
+
+/**
+ * The path on the host that a mount's source names: absolute, normalised, at or below one of the roots.
+ *
+ * It looks at names only, since the host's files may be out of sight: a link below a root is followed by the Engine.
+ * Throws SLIPWAY_MOUNT_REFUSED when the source is elsewhere.
+ */
+export function resolveMount(source: string, { hostDir, roots }: MountPlaces): string {
+	const path = absolutePath(source, hostDir);
+	// The kernel would read such a path only as far as the NUL.
+	if (path.includes('\0'))
+		return refuse(`The path ${quote(path)} has a NUL character in it. Correct the mount source.`);
+	const allowed = roots.filter((root) => root.startsWith('/')).map(shortest);
+	if (allowed.some((root) => isAtOrBelow(path, root))) return path;
+	const list = allowed.length === 0 ? 'none' : allowed.map(quote).join(', ');
+	return refuse(
+		`${quote(path)} (the mount source ${quote(source)}) is not below a folder that may be mounted: ${list}. Move it there, or add its folder to SLIPWAY_MOUNT_ROOTS.`,
+	);
+}
+
+function absolutePath(source: string, hostDir: string): string {
+	if (source.startsWith('/')) return shortest(source);
+	if (source.startsWith('./') && hostDir.startsWith('/')) return shortest(posix.join(hostDir, source));
+	if (source.startsWith('./')) {
+		return refuse(
+			`The mount source ${quote(source)} is relative, and the folder on the host that it starts from is not known. Write an absolute path below one of SLIPWAY_MOUNT_ROOTS.`,
+		);
+	}
+	return refuse(
+		`The mount source ${quote(source)} starts with neither "./" nor "/". Write a path below one of SLIPWAY_MOUNT_ROOTS.`,
+	);
+}
+
+function refuse(reason: string): never {
+	throw new SlipwayError('SLIPWAY_MOUNT_REFUSED', { reason });
+}

@@ -1,0 +1,240 @@
+/**
+ * The form of the catalog file. One schema: load.ts checks with it, and editors complete with what it generates.
+ *
+ * There is no field for privileged, capabilities, host namespaces, devices or the name of a user, and unknown fields
+ * are refused: what a container may do is not the file's to say.
+ */
+import { z } from 'zod';
+import { SERVER_NAME_PATTERN } from '../ids.ts';
+import { CATALOG_LIMITS, SESSION_LIMITS } from '../limits.ts';
+import { explainMountSource, explainTarget, isAtOrBelow } from './paths.ts';
+import { explainImage, explainNpm, IMAGE_PATTERN, NPM_PATTERN, parseNpm } from './sources.ts';
+
+const MS_PER_SECOND = 1000;
+const PRINTABLE = /^[^\u0000-\u001f\u007f]*$/;
+const PRINTABLE_LINES = /^[^\u0000-\u0008\u000b-\u001f\u007f]*$/;
+const NO_NUL = /^[^\u0000]*$/;
+
+const DEFAULT_USER = '65532:65532';
+// Ids of five digits or more are 10000 or more, and a number with leading zeros is not one.
+const USER_PATTERN = /^[1-9][0-9]{4,9}(?::[1-9][0-9]{4,9})?$/;
+
+/** A string field with a bound that is told before anything else is looked at. */
+function text(charsMax: number) {
+	return z.string().max(charsMax, { abort: true });
+}
+
+const word = text(CATALOG_LIMITS.wordCharsMax).regex(NO_NUL, 'has a NUL character in it. Remove it');
+
+const target = text(CATALOG_LIMITS.pathCharsMax)
+	.superRefine((value, context) => complain(context, explainTarget(value)))
+	.meta({ pattern: '^/.' });
+
+const volumeShape = {
+	name: z
+		.string()
+		.regex(
+			/^[a-z0-9][a-z0-9_.-]{0,62}$/,
+			'is not the name of a volume. Write 1 to 63 of a-z, 0-9, "_", "." and "-", a letter or digit first',
+		)
+		.describe('The name of the volume; it is made when it is not there yet.'),
+	target: target.describe('Where the volume appears in the container: an absolute path.'),
+};
+
+const mountShape = {
+	source: text(CATALOG_LIMITS.pathCharsMax)
+		.superRefine((value, context) => complain(context, explainMountSource(value)))
+		.meta({ pattern: '^\\.?/.' })
+		.describe(
+			'The folder or file of the host: from the folder of compose.yaml with a leading "./", or absolute; only below SLIPWAY_MOUNT_ROOTS.',
+		),
+	target: target.describe('Where it appears in the container: an absolute path.'),
+	readOnly: z.boolean().default(true).describe('Whether the server may only read it.'),
+};
+
+const resourcesShape = {
+	memory: z
+		.enum(['64m', '128m', '256m', '512m', '1g', '2g', '4g'])
+		.default('256m')
+		.describe('Memory of one container, /tmp and /dev/shm included.'),
+	cpus: z.literal([0.5, 1, 2, 4]).default(1).describe('CPUs of one container.'),
+	pids: z.literal([64, 128, 256, 512]).default(128).describe('Processes and threads of one container.'),
+	tmp: z.enum(['16m', '32m', '64m', '128m', '256m']).default('32m').describe('The size of /tmp, in memory.'),
+	shm: z
+		.enum(['none', '16m', '64m', '256m', '1g'])
+		.default('none')
+		.describe('The size of /dev/shm, which browsers and Python multiprocessing need.'),
+};
+
+const serverShape = {
+	npm: z
+		.string()
+		.refine((value) => parseNpm(value) !== undefined, { error: (issue) => explainNpm(String(issue.input)) })
+		.meta({ pattern: NPM_PATTERN.source, examples: ['@modelcontextprotocol/server-everything@2026.8.31'] })
+		.describe('The npm package to run, with its exact version: "name@version" or "@scope/name@version".')
+		.optional(),
+	image: text(CATALOG_LIMITS.imageReferenceCharsMax)
+		.regex(IMAGE_PATTERN, { error: (issue) => explainImage(String(issue.input)) })
+		.describe('The image to run, by a tag other than latest or by digest.')
+		.optional(),
+	title: text(CATALOG_LIMITS.titleCharsMax)
+		.min(1)
+		.regex(PRINTABLE, 'has a line break or another control character in it. Remove it')
+		.describe('What people read as the name of the server.')
+		.optional(),
+	description: text(CATALOG_LIMITS.descriptionCharsMax)
+		.min(1)
+		.regex(PRINTABLE_LINES, 'has a control character in it. Remove it')
+		.describe('What the server is for, in a sentence or two.')
+		.optional(),
+	command: z
+		.array(word)
+		.min(1)
+		.max(CATALOG_LIMITS.wordsMax)
+		.describe("What to run in place of the image's own command (Docker's Cmd); only with an image.")
+		.optional(),
+	args: z
+		.array(word)
+		.max(CATALOG_LIMITS.wordsMax)
+		.default([])
+		.describe("The arguments of the package's program, or what follows the command."),
+	env: z
+		.record(
+			text(CATALOG_LIMITS.envNameCharsMax).regex(
+				/^[A-Za-z_][A-Za-z0-9_]*$/,
+				'is not the name of a variable. Write letters, digits and "_", no digit first',
+			),
+			text(CATALOG_LIMITS.envValueCharsMax).regex(NO_NUL, 'has a NUL character in it. Remove it'),
+		)
+		.superRefine((value, context) => complainCount(context, value, CATALOG_LIMITS.envMax))
+		.meta({ maxProperties: CATALOG_LIMITS.envMax })
+		.default({})
+		.describe('Environment variables of the server; not for secrets, which `docker inspect` would show.'),
+	volumes: z
+		.array(z.strictObject(volumeShape))
+		.max(CATALOG_LIMITS.volumesMax)
+		.default([])
+		.describe('Docker volumes: what the server writes there outlives its container.'),
+	mounts: z
+		.array(z.strictObject(mountShape))
+		.max(CATALOG_LIMITS.mountsMax)
+		.default([])
+		.describe('Folders and files of the host that the server sees.'),
+	resources: z.strictObject(resourcesShape).prefault({}).describe('What one container of the server may use.'),
+	user: z
+		.string()
+		.regex(
+			USER_PATTERN,
+			`is not a user. Write "uid" or "uid:gid", numbers of ${CATALOG_LIMITS.userIdMin} or more, as in "${DEFAULT_USER}"`,
+		)
+		.superRefine((value, context) => {
+			if (value.split(':').some((id) => Number(id) > CATALOG_LIMITS.userIdMax)) {
+				complain(context, `has an id above ${CATALOG_LIMITS.userIdMax}. Write smaller ones, as in "${DEFAULT_USER}"`);
+			}
+		})
+		.default(DEFAULT_USER)
+		.describe(
+			'The user and group that the server runs as, both numbers of 10000 or more; the group is the uid if left out.',
+		),
+	callTimeout: z
+		.number()
+		.min(CATALOG_LIMITS.callTimeoutMsMin / MS_PER_SECOND)
+		.max(SESSION_LIMITS.callTimeoutMsMax / MS_PER_SECOND)
+		.default(SESSION_LIMITS.callTimeoutMs / MS_PER_SECOND)
+		.describe('How long a call may take, in seconds.'),
+	enabled: z.boolean().default(true).describe('Whether the server is served.'),
+};
+
+const server = z
+	.strictObject(serverShape)
+	.superRefine((entry, context) => {
+		// An unknown field is reported already, and may well be the source under another name.
+		if (!context.issues.some(({ code }) => code === 'unrecognized_keys')) complainSource(context, entry);
+		complainOverlap(context, entry);
+	})
+	.meta({ oneOf: [{ required: ['npm'] }, { required: ['image'] }], dependentRequired: { command: ['image'] } });
+
+const catalogShape = {
+	$schema: text(CATALOG_LIMITS.pathCharsMax)
+		.describe('Where an editor finds the schema of this file; Slipway does not read it.')
+		.optional(),
+	servers: z
+		.record(
+			z
+				.string()
+				.regex(
+					SERVER_NAME_PATTERN,
+					'is not the name of a server. Write 1 to 64 of a-z, 0-9 and "-", a letter or digit first and last',
+				),
+			server,
+		)
+		.superRefine((value, context) => complainCount(context, value, CATALOG_LIMITS.serversMax))
+		.meta({ maxProperties: CATALOG_LIMITS.serversMax })
+		.describe('The servers by name; the name is a part of the URL.'),
+};
+
+/** The file form. Its output has every default filled in; units and shape are still those of the file. */
+export const catalogFileSchema = z.strictObject(catalogShape);
+
+export type CatalogFile = z.output<typeof catalogFileSchema>;
+export type ServerFile = z.output<typeof server>;
+
+/** What one may write at a place of the file, given as a path of keys. Empty where any key may stand. */
+export function knownFields(path: readonly PropertyKey[]): readonly string[] {
+	if (path.length === 0) return Object.keys(catalogShape);
+	if (path.length === 2) return Object.keys(serverShape);
+	if (path[2] === 'resources') return Object.keys(resourcesShape);
+	if (path[2] === 'volumes') return Object.keys(volumeShape);
+	if (path[2] === 'mounts') return Object.keys(mountShape);
+	return [];
+}
+
+/** The file form as a JSON Schema (draft 2020-12) for editors: the contents of catalog/catalog.schema.json. */
+export function catalogJsonSchema(): Record<string, unknown> {
+	const { $schema, ...rest } = z.toJSONSchema(catalogFileSchema, { target: 'draft-2020-12', io: 'input' });
+	return {
+		$schema,
+		title: 'Slipway catalog',
+		description: 'The MCP servers that Slipway serves, and what each may do.',
+		...rest,
+	};
+}
+
+function complain(context: z.RefinementCtx, message: string | undefined, path: PropertyKey[] = []): void {
+	if (message !== undefined) context.addIssue({ code: 'custom', message, path });
+}
+
+function complainCount(context: z.RefinementCtx, value: object, countMax: number): void {
+	const count = Object.keys(value).length;
+	if (count > countMax) complain(context, `has ${count} entries. Keep at most ${countMax}`);
+}
+
+function complainSource(context: z.RefinementCtx, { npm, image, command }: ServerFile): void {
+	if (npm !== undefined && image !== undefined) {
+		complain(context, 'has both "npm" and "image". Keep one of them', ['image']);
+	} else if (npm === undefined && image === undefined) {
+		complain(context, 'names nothing to run. Add "npm": "name@version" or "image": "name:tag"');
+	}
+	if (npm !== undefined && image === undefined && command !== undefined) {
+		complain(context, 'goes with "image" only. Put what the package is to be told in "args"', ['command']);
+	}
+}
+
+/** Two mounts, one in the other, would depend on their order; two at one place would hide each other. */
+function complainOverlap(context: z.RefinementCtx, { volumes, mounts }: ServerFile): void {
+	const taken: { readonly place: string; readonly path: string }[] = [];
+	for (const [field, entries] of Object.entries({ volumes, mounts })) {
+		for (const [index, entry] of entries.entries()) {
+			const path = entry.target;
+			const other = taken.find((one) => isAtOrBelow(path, one.path) || isAtOrBelow(one.path, path));
+			if (other !== undefined) {
+				complain(context, `"${path}" overlaps with ${other.place} ("${other.path}"). Choose places apart`, [
+					field,
+					index,
+					'target',
+				]);
+			}
+			taken.push({ place: `${field}[${index}].target`, path });
+		}
+	}
+}

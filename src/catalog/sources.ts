@@ -1,0 +1,63 @@
+/** What may stand in `npm` and `image`, and what to say of what may not. */
+import { CATALOG_LIMITS } from '../limits.ts';
+import { quote } from './quote.ts';
+
+const NUMBER = '(?:0|[1-9][0-9]*)';
+const PRERELEASE_PART = '(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)';
+// Build metadata (`+…`) is left out: the registry drops it, so no published version has any.
+const EXACT_VERSION = `${NUMBER}\\.${NUMBER}\\.${NUMBER}(?:-${PRERELEASE_PART}(?:\\.${PRERELEASE_PART})*)?`;
+
+// A leading dot would be a path and a leading hyphen an option of npm, so neither is let in.
+const PACKAGE_NAME = '(?:@[a-z0-9~_-][a-z0-9._~-]*/[a-z0-9~_-][a-z0-9._~-]*|[a-z0-9~][a-z0-9._~-]*)';
+const PACKAGE_NAME_PATTERN = new RegExp(`^${PACKAGE_NAME}$`);
+
+/** `name@version`, the version exact. */
+export const NPM_PATTERN = new RegExp(`^${PACKAGE_NAME}@${EXACT_VERSION}$`);
+
+// As Docker reads it: the part before the first slash is a registry only with a dot, a port or as `localhost`.
+const HOST_LABEL = '[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?';
+const HOST = `(?:localhost|${HOST_LABEL}(?:\\.${HOST_LABEL})+|\\[[0-9A-Fa-f:]+\\])`;
+const REGISTRY = `(?:(?:${HOST}(?::[0-9]{1,5})?|${HOST_LABEL}:[0-9]{1,5})/)?`;
+const PATH_PART = '[a-z0-9]+(?:(?:[.]|_{1,2}|-+)[a-z0-9]+)*';
+const REPOSITORY = `${REGISTRY}${PATH_PART}(?:/${PATH_PART})*`;
+const TAG = '[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}';
+const DIGEST = 'sha256:[0-9a-f]{64}';
+
+const ANY_IMAGE_PATTERN = new RegExp(`^(${REPOSITORY})(?::(${TAG}))?(?:@(${DIGEST}))?$`);
+
+/** An image reference that says which image: by digest, or by a tag other than `latest`. */
+export const IMAGE_PATTERN = new RegExp(`^${REPOSITORY}(?:(?::${TAG})?@${DIGEST}|:(?!latest$)${TAG})$`);
+
+/** The two halves of `name@version`. Undefined when the text is not that. */
+export function parseNpm(text: string): { readonly name: string; readonly version: string } | undefined {
+	if (!NPM_PATTERN.test(text)) return undefined;
+	const at = text.lastIndexOf('@');
+	const name = text.slice(0, at);
+	const version = text.slice(at + 1);
+	const long =
+		name.length > CATALOG_LIMITS.packageNameCharsMax || version.length > CATALOG_LIMITS.packageVersionCharsMax;
+	return long ? undefined : { name, version };
+}
+
+/** Why the text is no exact npm package, and what to write instead. For texts that parseNpm refuses. */
+export function explainNpm(text: string): string {
+	// The scope's own @ is at 0.
+	const at = text.indexOf('@', 1);
+	const name = at === -1 ? text : text.slice(0, at);
+	if (!PACKAGE_NAME_PATTERN.test(name) || name.length > CATALOG_LIMITS.packageNameCharsMax) {
+		return `${quote(name)} is not the name of an npm package. Write "name@version" or "@scope/name@version", in lower case`;
+	}
+	const fix = `Pin one, as in "${name}@1.2.3"; \`npm view ${name} version\` tells the newest`;
+	if (at === -1 || at === text.length - 1) return `${quote(text)} names no version. ${fix}`;
+	return `${quote(text.slice(at + 1))} is not an exact version. ${fix}`;
+}
+
+/** Why the text is no pinned image reference, and what to write instead. For texts that IMAGE_PATTERN refuses. */
+export function explainImage(text: string): string {
+	const found = ANY_IMAGE_PATTERN.exec(text);
+	if (found === null) {
+		return `${quote(text)} is not an image reference. Write "name:tag" or "registry.example/path/name:tag@sha256:<64 hex digits>", the name in lower case`;
+	}
+	const what = found[2] === undefined ? `${quote(text)} names no tag or digest` : `the tag "latest" moves`;
+	return `${what}. Name a tag other than latest, or a digest, as in "${found[1] ?? ''}:1.2.3" or "…@sha256:<64 hex digits>"`;
+}

@@ -1,0 +1,109 @@
+/** The roles: gateway, launcher, and both in one process. */
+import { readFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { type Config, readConfig } from '../config.ts';
+import { SlipwayError } from '../errors.ts';
+import { Gateway } from '../gateway.ts';
+import { RemoteLauncher } from '../launcher/client.ts';
+import type { Launcher } from '../launcher/contract.ts';
+import { startLauncher } from '../launcher.ts';
+import { createLog, type Log } from '../log.ts';
+import { openSqliteStore } from '../store/sqlite.ts';
+import { describeFirstKey } from './first-key.ts';
+import type { Invocation } from './invocation.ts';
+
+export type RoleName = 'gateway' | 'launcher' | 'all';
+
+interface Part {
+	stop(hurry: AbortSignal): Promise<void>;
+}
+
+/** Runs a role until it is told to stop. */
+export async function serve(role: RoleName, invocation: Invocation): Promise<0 | 1 | 2> {
+	const config = readConfig(invocation.environment);
+	const log = createLog(config.logLevel);
+	const parts: Part[] = [];
+	try {
+		await startRole(role, { invocation, config, log, parts });
+		await aborted(invocation.stopping);
+		log.info('stopping', { role });
+		return 0;
+	} finally {
+		// In reverse, also when a later part failed to start: what was started is stopped, once.
+		for (const part of parts.reverse()) await part.stop(invocation.hurry);
+	}
+}
+
+interface RoleContext {
+	readonly invocation: Invocation;
+	readonly config: Config;
+	readonly log: Log;
+	/** What was started, in order. */
+	readonly parts: Part[];
+}
+
+async function startRole(role: RoleName, context: RoleContext): Promise<void> {
+	const { config, log, invocation, parts } = context;
+	const { version, workDir } = invocation;
+	if (role === 'gateway') {
+		const launcher = new RemoteLauncher({ socketPath: option(invocation, 'launcher'), log });
+		launcher.start();
+		parts.push(launcher);
+		return startGateway(launcher, context);
+	}
+	const started = await startLauncher({
+		config,
+		log,
+		version,
+		workDir,
+		...(role === 'launcher' ? { socketPath: option(invocation, 'socket') } : {}),
+	});
+	parts.push(started);
+	if (role === 'all') await startGateway(started.launcher, context);
+}
+
+async function startGateway(launcher: Launcher, { config, log, invocation, parts }: RoleContext): Promise<void> {
+	const apiKey = config.apiKey ?? (await readKeyFile(config.apiKeyFile));
+	const store = openSqliteStore(config.dataDir);
+	parts.push({ stop: async () => store.close() });
+	const gateway = new Gateway({ config, apiKey, launcher, store, log, version: invocation.version });
+	await gateway.start();
+	parts.push(gateway);
+	if (gateway.madeKey !== undefined) invocation.print(describeFirstKey(gateway.madeKey, config.publicUrl));
+}
+
+/** The key in a file; an empty file is as good as none, since compose mounts one where nothing is set. */
+async function readKeyFile(path: string | undefined): Promise<string | undefined> {
+	if (path === undefined) return undefined;
+	let key: string;
+	try {
+		key = (await readFile(path, 'utf8')).trim();
+	} catch (cause) {
+		throw new SlipwayError(
+			'SLIPWAY_CONFIG_INVALID',
+			{ reason: `SLIPWAY_API_KEY_FILE cannot be read: it must exist and be readable for user 10001.` },
+			{ cause },
+		);
+	}
+	if (key === '') return undefined;
+	if (key.length < 16 || /[^\x21-\x7e]/.test(key))
+		throw new SlipwayError('SLIPWAY_CONFIG_INVALID', {
+			reason: 'The file of SLIPWAY_API_KEY_FILE must hold one key of at least 16 visible ASCII characters.',
+		});
+	return key;
+}
+
+function option({ args }: Invocation, name: 'launcher' | 'socket'): string {
+	const { values } = parseArgs({ args: [...args], options: { [name]: { type: 'string' } } });
+	const value: unknown = values[name];
+	if (typeof value !== 'string')
+		throw new SlipwayError('SLIPWAY_CONFIG_INVALID', { reason: `--${name} <path> is missing.` });
+	return value;
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+	const { promise, resolve } = Promise.withResolvers<void>();
+	if (signal.aborted) resolve();
+	signal.addEventListener('abort', () => resolve(), { once: true });
+	return promise;
+}

@@ -1,0 +1,262 @@
+/**
+ * The settings: read from the environment once, checked, and frozen.
+ *
+ * docs/config.md is generated from SETTINGS, and compose.yaml passes each of them on; tests hold both in step.
+ */
+import { z } from 'zod';
+import { SlipwayError } from './errors.ts';
+import { INSTANCE_LIMITS, SESSION_LIMITS } from './limits.ts';
+import { LOG_LEVELS, type LogLevel } from './log.ts';
+
+type Role = 'gateway' | 'launcher';
+
+interface Setting<T> {
+	readonly schema: z.ZodType<T, string | undefined>;
+	/** For the documentation: what holds when it is not set. */
+	readonly byDefault: string;
+	readonly roles: readonly Role[];
+	readonly description: string;
+}
+
+function setting<T>(
+	schema: z.ZodType<T, string | undefined>,
+	byDefault: string,
+	roles: readonly Role[],
+	description: string,
+): Setting<T> {
+	return Object.freeze({ schema, byDefault, roles, description });
+}
+
+const BOTH = ['gateway', 'launcher'] as const;
+
+function integer(minimum: number, maximum: number, byDefault: number): z.ZodType<number, string | undefined> {
+	return z
+		.string()
+		.default(String(byDefault))
+		.refine(
+			(text) => /^\d+$/.test(text) && Number(text) >= minimum && Number(text) <= maximum,
+			`a whole number from ${minimum} to ${maximum}`,
+		)
+		.transform(Number);
+}
+
+function list(pattern: RegExp, expected: string): z.ZodType<readonly string[], string | undefined> {
+	return z
+		.string()
+		.default('')
+		.transform((text) =>
+			text
+				.split(',')
+				.map((item) => item.trim())
+				.filter((item) => item !== ''),
+		)
+		.refine((items) => items.every((item) => pattern.test(item)), expected)
+		.transform((items) => items.map((item) => item.toLowerCase()));
+}
+
+const text = z.string().optional();
+
+export const SETTINGS = Object.freeze({
+	SLIPWAY_PORT: setting(integer(1, 65_535, 8080), '`8080`', ['gateway'], 'The port of the gateway.'),
+	SLIPWAY_ADDRESS: setting(
+		z.string().default('127.0.0.1'),
+		'`127.0.0.1`',
+		['gateway'],
+		'The address of this machine that the port is open on. `0.0.0.0` opens it to the network: put TLS in front of it then.',
+	),
+	SLIPWAY_PUBLIC_URL: setting(
+		z.url({ protocol: /^https?$/, error: 'an http or https URL' }).optional(),
+		'`http://localhost:<port>`',
+		['gateway'],
+		'The URL that clients use, where a proxy stands in front of the gateway. Its host is allowed.',
+	),
+	SLIPWAY_API_KEY: setting(
+		z
+			.string()
+			.min(16, 'at least 16 characters; `openssl rand -hex 32` makes a good one')
+			.regex(/^[\x21-\x7e]+$/, 'visible ASCII characters without spaces')
+			.optional(),
+		'one is made at the first start',
+		['gateway'],
+		'The key that clients send as `Authorization: Bearer <key>`.',
+	),
+	SLIPWAY_API_KEY_FILE: setting(
+		text,
+		'none',
+		['gateway'],
+		'A file that holds the key. User 10001 must be able to read it.',
+	),
+	SLIPWAY_AUTH: setting(
+		z.enum(['key', 'none'], '`key` or `none`').default('key'),
+		'`key`',
+		['gateway'],
+		'`none` lets everybody in who reaches the port; it is said in the log at every start.',
+	),
+	SLIPWAY_ALLOWED_HOSTS: setting(
+		list(/^[a-z0-9_.[\]:-]+$/i, 'names like `mcp.example.com` or `gateway:8080`, separated by commas'),
+		'none',
+		['gateway'],
+		'Further names, separated by commas, that requests may have as their Host. `localhost` and the loopback addresses always may.',
+	),
+	SLIPWAY_ALLOWED_ORIGINS: setting(
+		list(/^https?:\/\/[^/\s]+$/i, 'origins like `https://app.example.com`, separated by commas'),
+		'none',
+		['gateway'],
+		'Further origins, separated by commas, whose web pages may call the gateway.',
+	),
+	SLIPWAY_SESSIONS_PER_CALLER: setting(
+		integer(1, SESSION_LIMITS.sessionsMax, SESSION_LIMITS.sessionsPerPrincipalMax),
+		`\`${SESSION_LIMITS.sessionsPerPrincipalMax}\``,
+		['gateway'],
+		'How many sessions one caller may have.',
+	),
+	SLIPWAY_SESSION_IDLE_SECONDS: setting(
+		integer(10, SESSION_LIMITS.absoluteMs / 1000, SESSION_LIMITS.idleMs / 1000),
+		`\`${SESSION_LIMITS.idleMs / 1000}\``,
+		['gateway'],
+		'A session without a call or an open stream for so long is ended.',
+	),
+	SLIPWAY_INSTANCES_MAX: setting(
+		integer(1, 1000, INSTANCE_LIMITS.instancesMax),
+		`\`${INSTANCE_LIMITS.instancesMax}\``,
+		['launcher'],
+		'How many containers may run at once.',
+	),
+	SLIPWAY_CATALOG: setting(
+		z.string().default('catalog'),
+		'`./catalog`',
+		['launcher'],
+		'The catalog: a folder with a `catalog.json`, or the file itself. A folder is better: changes are seen however an editor writes them.',
+	),
+	SLIPWAY_MOUNT_ROOTS: setting(
+		z
+			.string()
+			.default('./data')
+			.transform((value) => value.split(':').filter((item) => item !== ''))
+			.refine(
+				(items) => items.every((item) => /^\.?\//.test(item)),
+				'folders that begin with `/` or `./`, separated by colons',
+			),
+		'`./data`',
+		['launcher'],
+		'Folders of the host, separated by colons, below which the catalog may give servers folders.',
+	),
+	SLIPWAY_HOST_DIR: setting(
+		z.string().startsWith('/', 'an absolute path on the host').optional(),
+		'the folder of compose.yaml',
+		['launcher'],
+		'The folder of the host that relative paths in the catalog start from.',
+	),
+	SLIPWAY_NODE_IMAGE: setting(
+		z.string().default('node:26-trixie-slim'),
+		'`node:26-trixie-slim`',
+		['launcher'],
+		'The image that npm packages are put on.',
+	),
+	SLIPWAY_DOCKER_SOCKET: setting(
+		z.string().startsWith('/', 'an absolute path').default('/var/run/docker.sock'),
+		'`/var/run/docker.sock`',
+		['launcher'],
+		'The socket of the Docker Engine.',
+	),
+	SLIPWAY_GATEWAY_ID: setting(
+		z
+			.string()
+			.regex(/^[a-z0-9][a-z0-9_-]{0,40}$/, 'lower-case letters, digits, `_` and `-`')
+			.optional(),
+		'the compose project',
+		['launcher'],
+		'What tells this deployment from others on the same engine. Containers with its label and no owner are removed.',
+	),
+	SLIPWAY_DATA: setting(
+		z.string().default('.slipway'),
+		'the volume `data`',
+		['gateway'],
+		'Where the gateway keeps what outlives it: a volume or a folder that user 10001 can write.',
+	),
+	SLIPWAY_LOG_LEVEL: setting(
+		z.enum(LOG_LEVELS, `one of ${LOG_LEVELS.map((level) => `\`${level}\``).join(', ')}`).default('info'),
+		'`info`',
+		BOTH,
+		'How much is logged.',
+	),
+});
+
+export interface Config {
+	readonly port: number;
+	readonly address: string;
+	readonly publicUrl: string;
+	readonly apiKey: string | undefined;
+	readonly apiKeyFile: string | undefined;
+	readonly auth: 'key' | 'none';
+	readonly allowedHosts: readonly string[];
+	readonly allowedOrigins: readonly string[];
+	readonly sessionsPerPrincipalMax: number;
+	readonly sessionIdleMs: number;
+	readonly instancesMax: number;
+	readonly catalogPath: string;
+	readonly mountRoots: readonly string[];
+	readonly hostDir: string | undefined;
+	readonly nodeImage: string;
+	readonly dockerSocket: string;
+	readonly gatewayId: string | undefined;
+	readonly dataDir: string;
+	readonly logLevel: LogLevel;
+}
+
+type Values = { [Name in keyof typeof SETTINGS]: (typeof SETTINGS)[Name] extends Setting<infer T> ? T : never };
+
+/**
+ * The settings of an environment. An empty variable counts as one that is not set, since compose passes those on.
+ *
+ * @throws SlipwayError SLIPWAY_CONFIG_INVALID that names every wrong setting and what it should be
+ */
+export function readConfig(environment: Readonly<Record<string, string | undefined>>): Config {
+	const problems: string[] = [];
+	for (const name of Object.keys(environment)) {
+		if (name.startsWith('SLIPWAY_') && !Object.hasOwn(SETTINGS, name))
+			problems.push(`${name} is no setting of Slipway.`);
+	}
+	const values: Record<string, unknown> = {};
+	for (const [name, { schema }] of Object.entries(SETTINGS)) {
+		const parsed = schema.safeParse(environment[name] === '' ? undefined : environment[name]);
+		if (parsed.success) values[name] = parsed.data;
+		// The value itself is not repeated: it may be a secret.
+		else problems.push(`${name} must be ${parsed.error.issues.map(({ message }) => message).join(', and ')}.`);
+	}
+	if (values['SLIPWAY_API_KEY'] !== undefined && values['SLIPWAY_API_KEY_FILE'] !== undefined)
+		problems.push('SLIPWAY_API_KEY and SLIPWAY_API_KEY_FILE are both set: set one.');
+	if (problems.length > 0) throw new SlipwayError('SLIPWAY_CONFIG_INVALID', { reason: problems.join(' ') });
+	return toConfig(values as Values);
+}
+
+function toConfig(values: Values): Config {
+	const publicUrl = (values.SLIPWAY_PUBLIC_URL ?? `http://localhost:${values.SLIPWAY_PORT}`).replace(/\/+$/, '');
+	const loopback = ['localhost', '127.0.0.1', '[::1]'];
+	const { host, origin } = new URL(publicUrl);
+	return Object.freeze({
+		port: values.SLIPWAY_PORT,
+		address: values.SLIPWAY_ADDRESS,
+		publicUrl,
+		apiKey: values.SLIPWAY_API_KEY,
+		apiKeyFile: values.SLIPWAY_API_KEY_FILE,
+		auth: values.SLIPWAY_AUTH,
+		allowedHosts: Object.freeze([...loopback, host, ...values.SLIPWAY_ALLOWED_HOSTS]),
+		allowedOrigins: Object.freeze([
+			...loopback.map((name) => `http://${name}:${values.SLIPWAY_PORT}`),
+			origin,
+			...values.SLIPWAY_ALLOWED_ORIGINS,
+		]),
+		sessionsPerPrincipalMax: values.SLIPWAY_SESSIONS_PER_CALLER,
+		sessionIdleMs: values.SLIPWAY_SESSION_IDLE_SECONDS * 1000,
+		instancesMax: values.SLIPWAY_INSTANCES_MAX,
+		catalogPath: values.SLIPWAY_CATALOG,
+		mountRoots: Object.freeze(values.SLIPWAY_MOUNT_ROOTS),
+		hostDir: values.SLIPWAY_HOST_DIR,
+		nodeImage: values.SLIPWAY_NODE_IMAGE,
+		dockerSocket: values.SLIPWAY_DOCKER_SOCKET,
+		gatewayId: values.SLIPWAY_GATEWAY_ID,
+		dataDir: values.SLIPWAY_DATA,
+		logLevel: values.SLIPWAY_LOG_LEVEL,
+	});
+}

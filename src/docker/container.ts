@@ -1,0 +1,274 @@
+/**
+ * One container for its whole life: create, compare, attach, start, stdio, end.
+ *
+ * The order matters. Attached before started, no byte of stdout is missed; `wait` registered before started, no
+ * exit is. StdinOnce makes the engine close the server's stdin when this connection goes, however it goes.
+ */
+import type { Socket } from 'node:net';
+import { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Channel, InstanceEnd, Patience } from '../channel.ts';
+import { SlipwayError } from '../errors.ts';
+import type { ContainerId, InstanceId, ServerName } from '../ids.ts';
+import { ENGINE_LIMITS, INSTANCE_LIMITS, STDIO_LIMITS } from '../limits.ts';
+import { attach } from './attach.ts';
+import { findDrift } from './drift.ts';
+import { type Engine, EngineRefusal } from './engine.ts';
+import { FrameDemultiplexer } from './frames.ts';
+import type { OomWatch } from './oom-watch.ts';
+import type { ContainerSpec } from './spec.ts';
+import { StderrRing } from './stderr-ring.ts';
+
+export interface ContainerDependencies {
+	readonly engine: Engine;
+	readonly oomWatch: OomWatch;
+}
+
+/**
+ * Creates, checks, attaches and starts a container.
+ *
+ * @throws SlipwayError; the container is removed then, and when `signal` aborts
+ */
+export async function startContainer(
+	dependencies: ContainerDependencies,
+	spec: ContainerSpec,
+	signal: AbortSignal,
+): Promise<ContainerChannel> {
+	const { engine } = dependencies;
+	const id = await createContainer(engine, spec, signal);
+	try {
+		const inspected = await engine.call((docker, abortSignal) => docker.getContainer(id).inspect({ abortSignal }), {
+			signal,
+		});
+		const drift = findDrift(spec.body, inspected);
+		if (drift !== undefined) throw new SlipwayError('SLIPWAY_SPEC_DRIFT', { server: spec.server, reason: drift });
+		const socket = await attach(engine.socketPath, id, signal);
+		const channel = new ContainerChannel(dependencies, { id, spec, socket });
+		try {
+			await engine.call((docker, abortSignal) => docker.getContainer(id).start({ abortSignal }), { signal });
+		} catch (error) {
+			socket.destroy();
+			throw error;
+		}
+		return channel;
+	} catch (error) {
+		await removeContainer(engine, id);
+		throw explainStart(error, spec.server);
+	}
+}
+
+/** Removes a container with its anonymous volumes, running or not. Resolves also when it was gone, or the engine is. */
+export async function removeContainer(engine: Engine, id: ContainerId): Promise<void> {
+	try {
+		await engine.callIfThere((docker, abortSignal) =>
+			docker.getContainer(id).remove({ force: true, v: true, abortSignal }),
+		);
+	} catch {
+		// What is left when the engine is gone or refuses is the sweep's to remove: it goes by label, not by memory.
+	}
+}
+
+async function createContainer(engine: Engine, spec: ContainerSpec, signal: AbortSignal): Promise<ContainerId> {
+	try {
+		const created = await engine.call(
+			(docker, abortSignal) => docker.createContainer({ name: spec.containerName, ...spec.body, abortSignal }),
+			{ signal },
+		);
+		return created.id as ContainerId;
+	} catch (error) {
+		throw explainStart(error, spec.server);
+	}
+}
+
+/** What a refusal of the engine means for the one who wrote the catalog. */
+function explainStart(error: unknown, server: ServerName): unknown {
+	if (!(error instanceof EngineRefusal)) return error;
+	const cause = { cause: error };
+	const text = error.message;
+	if (error.statusCode === 404 && /no such image/i.test(text))
+		return new SlipwayError('SLIPWAY_IMAGE_MISSING', { server }, cause);
+	if (/bind source path does not exist/i.test(text)) {
+		const folder = /does not exist: (\S+)/.exec(text)?.[1] ?? 'a folder';
+		return new SlipwayError(
+			'SLIPWAY_MOUNT_REFUSED',
+			{ server, reason: `There is no ${folder} on the host: make it, or correct \`mounts\`.` },
+			cause,
+		);
+	}
+	if (
+		/executable file not found|no such file or directory|permission denied|is a directory|no command specified/i.test(
+			text,
+		)
+	) {
+		return new SlipwayError('SLIPWAY_COMMAND_INVALID', { server }, cause);
+	}
+	return new SlipwayError('SLIPWAY_ENGINE_FAILED', { server }, cause);
+}
+
+interface ContainerParts {
+	readonly id: ContainerId;
+	readonly spec: ContainerSpec;
+	readonly socket: Socket;
+}
+
+/**
+ * INVARIANTS:
+ * - `ended` resolves exactly once, after the last byte of stdout was given to `stream`.
+ * - After `stop` resolved the engine has no container of this id, or the engine does not answer.
+ * - The socket is paused while the reader of `stream` is behind, which stops the server's own writes.
+ */
+export class ContainerChannel implements Channel {
+	readonly id: ContainerId;
+	readonly server: ServerName;
+	readonly instance: InstanceId;
+	readonly startedAt = new Date();
+	readonly stream: Duplex;
+	readonly ended: Promise<InstanceEnd>;
+	readonly #engine: Engine;
+	readonly #oomWatch: OomWatch;
+	readonly #socket: Socket;
+	readonly #stderr = new StderrRing();
+	/** The exit code, once the container exited; undefined when the engine could not say. */
+	readonly #exited: Promise<number | undefined>;
+	#frameProblem: string | undefined;
+	#stopping: Promise<void> | undefined;
+
+	constructor({ engine, oomWatch }: ContainerDependencies, { id, spec, socket }: ContainerParts) {
+		this.id = id;
+		this.server = spec.server;
+		this.instance = spec.instance;
+		this.#engine = engine;
+		this.#oomWatch = oomWatch;
+		this.#socket = socket;
+		this.#exited = this.#awaitExit('next-exit');
+		this.stream = this.#connect();
+		this.ended = this.#awaitEnd();
+	}
+
+	stderrTail(): string {
+		return this.#stderr.tail();
+	}
+
+	stop(patience: Patience): Promise<void> {
+		this.#stopping ??= this.#stop(patience);
+		return this.#stopping;
+	}
+
+	async #stop(patience: Patience): Promise<void> {
+		const [eofMs, termMs] =
+			patience === 'prompt'
+				? [INSTANCE_LIMITS.promptStopEofMs, INSTANCE_LIMITS.promptStopTermMs]
+				: [INSTANCE_LIMITS.stopEofMs, INSTANCE_LIMITS.stopTermMs];
+		this.#socket.end();
+		// Nobody reads any more; what the server still has to say must not keep it from ending.
+		this.stream.resume();
+		if (!(await this.#exitsWithin(eofMs))) {
+			await this.#signal('SIGTERM');
+			if (!(await this.#exitsWithin(termMs))) await removeContainer(this.#engine, this.id);
+		}
+		await this.#awaitExit('removed', ENGINE_LIMITS.requestTimeoutMs);
+		this.#socket.destroy();
+	}
+
+	async #exitsWithin(ms: number): Promise<boolean> {
+		const timer = new AbortController();
+		const timeout = sleep(ms, false, { signal: timer.signal }).catch(() => false);
+		const exited = this.#exited.then(() => true);
+		try {
+			return await Promise.race([exited, timeout]);
+		} finally {
+			timer.abort();
+		}
+	}
+
+	async #signal(signal: string): Promise<void> {
+		try {
+			await this.#engine.callIfThere((docker, abortSignal) =>
+				docker.getContainer(this.id).kill({ signal, abortSignal }),
+			);
+		} catch {
+			// The engine is gone or refuses; the removal that follows, or the sweep, has the last word.
+		}
+	}
+
+	/** The exit code; undefined when the container is gone already or the engine did not answer. */
+	async #awaitExit(condition: 'next-exit' | 'removed', timeoutMs = 2 ** 31 - 1): Promise<number | undefined> {
+		try {
+			const answer: { StatusCode: number } | undefined = await this.#engine.callIfThere(
+				(docker, abortSignal) => docker.getContainer(this.id).wait({ condition, abortSignal }),
+				{ timeoutMs },
+			);
+			return answer?.StatusCode;
+		} catch {
+			return undefined;
+		}
+	}
+
+	async #awaitEnd(): Promise<InstanceEnd> {
+		const closed = Promise.withResolvers<void>();
+		this.#socket.once('close', closed.resolve);
+		await closed.promise;
+		// The stream ends a little before the engine knows the exit.
+		const exitCode = (await this.#exitsWithin(ENGINE_LIMITS.exitReportMs)) ? await this.#exited : undefined;
+		const end = { ...(exitCode === undefined ? {} : { exitCode }), stderr: this.#stderr.tail() };
+		if (this.#frameProblem !== undefined) return { cause: 'frame', ...end };
+		if (this.#stopping !== undefined) return { cause: 'stopped', ...end };
+		if (exitCode === undefined) return { cause: 'lost', ...end };
+		if (exitCode === 137 && (await this.#oomWatch.happened(this.id))) return { cause: 'oom', ...end };
+		return { cause: 'exited', ...end };
+	}
+
+	#connect(): Duplex {
+		const socket = this.#socket;
+		const stream = new Duplex({
+			highWaterMark: STDIO_LIMITS.frameBytesMax,
+			write: (chunk: Buffer, _, done) => {
+				if (socket.write(chunk)) done();
+				else onceDrainedOrClosed(socket, done);
+			},
+			final: (done) => {
+				socket.end();
+				done();
+			},
+			read: () => {
+				socket.resume();
+			},
+			destroy: (error, done) => {
+				socket.destroy();
+				done(error);
+			},
+		});
+		stream.on('error', () => undefined);
+		const frames = new FrameDemultiplexer(
+			{
+				stdout: (chunk) => {
+					if (!stream.push(chunk)) socket.pause();
+				},
+				stderr: (chunk) => this.#stderr.push(chunk),
+				invalid: (reason) => {
+					this.#frameProblem = reason;
+					socket.destroy();
+				},
+			},
+			STDIO_LIMITS.frameBytesMax,
+		);
+		socket.on('data', (chunk: Buffer) => frames.push(chunk));
+		// The socket is half-open by nature: its end is the end of stdout and stderr, that is, of the container.
+		socket.once('end', () => socket.end());
+		socket.once('close', () => {
+			if (!stream.destroyed) stream.push(null);
+		});
+		return stream;
+	}
+}
+
+/** Waits for room in the socket; a socket that closes has room for everything, since nothing is written any more. */
+function onceDrainedOrClosed(socket: Socket, done: () => void): void {
+	const settle = (): void => {
+		socket.off('drain', settle);
+		socket.off('close', settle);
+		done();
+	};
+	socket.once('drain', settle);
+	socket.once('close', settle);
+}

@@ -1,0 +1,116 @@
+/** Images of the engine: looking them up, and pulling what the catalog names and the engine lacks. */
+import { SlipwayError } from '../errors.ts';
+import { PREPARATION_LIMITS } from '../limits.ts';
+import { type Engine, EngineRefusal } from './engine.ts';
+
+/** An image that can be run. */
+export interface PreparedImage {
+	/** What people call it. */
+	readonly reference: string;
+	/** `sha256:…`. Containers are created from this and never from a name, which may move. */
+	readonly id: string;
+	/** Paths that it declares as volumes. */
+	readonly volumePaths: readonly string[];
+	/** The registry's integrity of the package in it, where it was made from one. */
+	readonly integrity?: string;
+}
+
+/** What the engine knows of an image, or undefined where it has none of that name. */
+export async function inspectImage(
+	engine: Engine,
+	reference: string,
+	integrityLabel?: string,
+): Promise<PreparedImage | undefined> {
+	const found = await engine.callIfThere((docker) => docker.getImage(reference).inspect());
+	if (found === undefined) return undefined;
+	const integrity = integrityLabel === undefined ? undefined : found.Config.Labels?.[integrityLabel];
+	return {
+		reference,
+		id: found.Id,
+		volumePaths: Object.keys(found.Config.Volumes ?? {}),
+		...(integrity === undefined ? {} : { integrity }),
+	};
+}
+
+/**
+ * The image of that name, pulled if the engine does not have it.
+ *
+ * @throws SlipwayError SLIPWAY_IMAGE_MISSING when no registry gives it
+ */
+export async function ensureImage(
+	engine: Engine,
+	reference: string,
+	{ onStep, signal }: { onStep: (step: string) => void; signal: AbortSignal },
+): Promise<PreparedImage> {
+	const present = await inspectImage(engine, reference);
+	if (present !== undefined) return present;
+	onStep(`pulling ${reference}`);
+	await pull(engine, reference, signal);
+	const pulled = await inspectImage(engine, reference);
+	if (pulled === undefined)
+		throw new SlipwayError('SLIPWAY_IMAGE_MISSING', { reason: `The engine has no image ${reference}.` });
+	return pulled;
+}
+
+async function pull(engine: Engine, reference: string, signal: AbortSignal): Promise<void> {
+	const bounded = AbortSignal.any([signal, AbortSignal.timeout(PREPARATION_LIMITS.pullTimeoutMs)]);
+	try {
+		const stream = await engine.call((docker, abortSignal) => docker.pull(reference, { abortSignal }), {
+			timeoutMs: PREPARATION_LIMITS.pullTimeoutMs,
+			signal,
+		});
+		await followProgress(stream, () => undefined, bounded);
+	} catch (error) {
+		signal.throwIfAborted();
+		if (error instanceof SlipwayError && error.code === 'SLIPWAY_ENGINE_UNREACHABLE') throw error;
+		const said =
+			error instanceof EngineRefusal || error instanceof ProgressError
+				? ` The engine says: ${error.message.slice(0, 300)}`
+				: '';
+		throw new SlipwayError(
+			'SLIPWAY_IMAGE_MISSING',
+			{ reason: `${reference} is not on this engine and cannot be pulled.${said}` },
+			{ cause: error },
+		);
+	}
+}
+
+/** The engine's own report of a failed pull or build. */
+export class ProgressError extends Error {}
+
+/**
+ * Reads the engine's progress of a pull or build, one JSON object a line.
+ *
+ * @throws ProgressError when the engine says that it failed
+ */
+export async function followProgress(
+	stream: NodeJS.ReadableStream,
+	onText: (text: string) => void,
+	signal: AbortSignal,
+): Promise<void> {
+	let held = '';
+	const abort = (): void => {
+		if ('destroy' in stream && typeof stream.destroy === 'function') stream.destroy();
+	};
+	signal.addEventListener('abort', abort, { once: true });
+	try {
+		for await (const chunk of stream) {
+			held += String(chunk);
+			const lines = held.split('\n');
+			held = lines.pop() ?? '';
+			for (const line of lines) readProgress(line, onText);
+		}
+		signal.throwIfAborted();
+		readProgress(held, onText);
+	} finally {
+		signal.removeEventListener('abort', abort);
+	}
+}
+
+function readProgress(line: string, onText: (text: string) => void): void {
+	if (line.trim() === '') return;
+	const message: unknown = JSON.parse(line);
+	if (typeof message !== 'object' || message === null) return;
+	if ('error' in message) throw new ProgressError(String(message.error));
+	if ('stream' in message) onText(String(message.stream));
+}

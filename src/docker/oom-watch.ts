@@ -1,0 +1,70 @@
+/**
+ * Which containers ran out of memory, from the engine's events.
+ *
+ * Events are hints: the engine keeps none over a restart. What we miss is told as a plain exit 137.
+ * An `oom` event also comes when only a child of the server died, so it says why, never that a container ended.
+ */
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ContainerId } from '../ids.ts';
+import { ENGINE_LIMITS, INSTANCE_LIMITS } from '../limits.ts';
+import type { Engine } from './engine.ts';
+import { LABELS } from './labels.ts';
+
+export class OomWatch {
+	readonly #engine: Engine;
+	readonly #gateway: string;
+	readonly #killed = new Set<ContainerId>();
+	readonly #stopped = new AbortController();
+	#unsubscribe: (() => void) | undefined;
+
+	constructor(engine: Engine, gateway: string) {
+		this.#engine = engine;
+		this.#gateway = gateway;
+	}
+
+	start(): void {
+		this.#unsubscribe = this.#engine.subscribe((state) => {
+			if (state.reachable) this.#listen();
+		});
+		if (this.#engine.state.reachable) this.#listen();
+	}
+
+	stop(): void {
+		this.#unsubscribe?.();
+		this.#stopped.abort();
+	}
+
+	/** Whether an out-of-memory event came for this container, giving a late one a moment. */
+	async happened(id: ContainerId): Promise<boolean> {
+		if (!this.#killed.has(id)) await sleep(ENGINE_LIMITS.oomEventLagMs);
+		return this.#killed.delete(id);
+	}
+
+	#listen(): void {
+		void this.#follow().catch(() => undefined);
+	}
+
+	async #follow(): Promise<void> {
+		const { signal } = this.#stopped;
+		const filters = JSON.stringify({
+			type: ['container'],
+			event: ['oom'],
+			label: [`${LABELS.gateway}=${this.#gateway}`],
+		});
+		const events = await this.#engine.call((docker) => docker.getEvents({ filters, abortSignal: signal }), { signal });
+		for await (const line of createInterface({ input: events })) this.#note(line);
+	}
+
+	#note(line: string): void {
+		const id = /"id":"([0-9a-f]{64})"/.exec(line)?.[1];
+		if (id === undefined) return;
+		this.#killed.add(id as ContainerId);
+		if (this.#killed.size > INSTANCE_LIMITS.endedKeptMax) {
+			for (const oldest of this.#killed) {
+				this.#killed.delete(oldest);
+				break;
+			}
+		}
+	}
+}

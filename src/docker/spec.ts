@@ -1,0 +1,169 @@
+/**
+ * What a container is created with: a function of the catalog entry and the image, and of nothing that a client sends.
+ *
+ * Left out on purpose, each because a value could only weaken the engine's default: MaskedPaths, ReadonlyPaths,
+ * seccomp, Binds, Devices, VolumesFrom, CapAdd, PidMode, UTSMode, UsernsMode, GroupAdd, ExtraHosts, PortBindings.
+ * WorkingDir is the image's own, since commands are written relative to it.
+ * `nproc` is left out because it counts over all containers of a uid; PidsLimit does what it is thought to do.
+ */
+import { createHash } from 'node:crypto';
+import type { ContainerCreateOptions, HostConfig } from 'dockerode';
+import type { Server } from '../catalog/catalog.ts';
+import { SlipwayError } from '../errors.ts';
+import type { InstanceId, ServerName } from '../ids.ts';
+import { LABELS } from './labels.ts';
+
+/** The image as the engine has it. */
+export interface SpecImage {
+	/** `sha256:…`, the content itself and not a name that may move. */
+	readonly id: string;
+	/** Paths that the image declares as volumes. */
+	readonly volumePaths: readonly string[];
+}
+
+export interface SpecContext {
+	readonly gateway: string;
+	readonly boot: string;
+	readonly instance: InstanceId;
+	/** For each mount of the entry, in its order: the folder on the host. */
+	readonly mountSources: readonly string[];
+	/** For each volume of the entry, in its order: the engine's name for it. */
+	readonly volumeNames: readonly string[];
+}
+
+export interface ContainerSpec {
+	readonly server: ServerName;
+	readonly instance: InstanceId;
+	readonly containerName: string;
+	readonly body: ContainerCreateOptions & { readonly HostConfig: HostConfig };
+}
+
+/** The hash of everything in a body that is not a label: two Instances with the same hash are alike. */
+export function specHash(body: ContainerCreateOptions): string {
+	const { Labels: _, ...rest } = body;
+	return `sha256:${createHash('sha256').update(JSON.stringify(rest)).digest('hex')}`;
+}
+
+/**
+ * The specification of one Instance.
+ *
+ * @throws SlipwayError SLIPWAY_IMAGE_REFUSED when the image declares a volume where none can be covered
+ */
+export function buildSpec(server: Server, image: SpecImage, context: SpecContext): ContainerSpec {
+	const { instance } = context;
+	const command = [...server.command, ...server.args];
+	const body: ContainerSpec['body'] = {
+		Image: image.id,
+		...(command.length > 0 ? { Cmd: command } : {}),
+		User: `${server.user.uid}:${server.user.gid}`,
+		Env: ['HOME=/tmp', 'TMPDIR=/tmp', ...Object.entries(server.env).map(([name, value]) => `${name}=${value}`)],
+		...stdio(),
+		HostConfig: {
+			...confinement(),
+			NetworkMode: 'none',
+			IpcMode: server.resources.shmBytes > 0 ? 'private' : 'none',
+			...(server.resources.shmBytes > 0 ? { ShmSize: server.resources.shmBytes } : {}),
+			// Swap capped with memory: a limit that can be swapped around is none.
+			Memory: server.resources.memoryBytes,
+			MemorySwap: server.resources.memoryBytes,
+			NanoCpus: server.resources.nanoCpus,
+			PidsLimit: server.resources.pidsMax,
+			Tmpfs: tmpfs(server, image),
+			Mounts: mounts(server, context),
+		},
+	};
+	body.Labels = {
+		[LABELS.gateway]: context.gateway,
+		[LABELS.boot]: context.boot,
+		[LABELS.server]: server.name,
+		[LABELS.instance]: instance,
+		[LABELS.spec]: specHash(body),
+	};
+	return { server: server.name, instance, containerName: `slipway-${server.name}-${instance.slice(0, 8)}`, body };
+}
+
+/** OpenStdin with StdinOnce: the engine closes the server's stdin when our connection goes, however it goes. */
+export function stdio(): ContainerCreateOptions {
+	return {
+		Hostname: 'mcp',
+		Tty: false,
+		OpenStdin: true,
+		StdinOnce: true,
+		AttachStdin: true,
+		AttachStdout: true,
+		AttachStderr: true,
+		StopSignal: 'SIGTERM',
+		StopTimeout: 5,
+		// An image's own health check would run inside the sandbox for nobody.
+		Healthcheck: { Test: ['NONE'] },
+	};
+}
+
+/** What every container of ours has, whatever runs in it. */
+export function confinement(): HostConfig & { readonly CgroupnsMode: 'private' } {
+	return {
+		AutoRemove: true,
+		Init: true,
+		ReadonlyRootfs: true,
+		Privileged: false,
+		CapDrop: ['ALL'],
+		SecurityOpt: ['no-new-privileges:true'],
+		CgroupnsMode: 'private',
+		CpuShares: 256,
+		OomScoreAdj: 500,
+		Ulimits: [
+			{ Name: 'nofile', Soft: 1024, Hard: 1024 },
+			{ Name: 'core', Soft: 0, Hard: 0 },
+		],
+		// The engine's default would write every message, secrets and all, to the host's disk.
+		LogConfig: { Type: 'none', Config: {} },
+		RestartPolicy: { Name: 'no', MaximumRetryCount: 0 },
+	};
+}
+
+/** The options of a writable, bounded, non-executable memory file system. */
+export function tmpfsOptions(bytes: number): string {
+	return `rw,noexec,nosuid,nodev,size=${bytes},nr_inodes=8192,mode=1777`;
+}
+
+/**
+ * A volume that an image declares would be writable, unbounded and on the host's disk, read-only root or not.
+ * Each is covered by a memory file system, unless the catalog mounts something there.
+ */
+function tmpfs(server: Server, image: SpecImage): Record<string, string> {
+	const options = tmpfsOptions(server.resources.tmpBytes);
+	const covered: Record<string, string> = { '/tmp': options };
+	const mounted = new Set([...server.volumes, ...server.mounts].map(({ target }) => target));
+	for (const declared of image.volumePaths) {
+		const path = declared.replace(/\/+$/, '');
+		if (!/^\/[^/,:]+(?:\/[^/,:]+)*$/.test(path) || path.split('/').some((part) => part === '.' || part === '..')) {
+			throw new SlipwayError('SLIPWAY_IMAGE_REFUSED', {
+				server: server.name,
+				reason: `It declares a volume at ${JSON.stringify(declared)}, which cannot be covered.`,
+			});
+		}
+		if (!mounted.has(path)) covered[path] = options;
+	}
+	return covered;
+}
+
+function mounts(server: Server, { mountSources, volumeNames }: SpecContext): NonNullable<HostConfig['Mounts']> {
+	return [
+		...server.mounts.map(({ target, readOnly }, index) => ({
+			Type: 'bind' as const,
+			Source: mountSources[index] ?? '',
+			Target: target,
+			ReadOnly: readOnly,
+			// A folder made by the engine would belong to root and hide the mistake. A mount never propagates.
+			BindOptions: { Propagation: 'rprivate' as const, CreateMountpoint: false },
+		})),
+		...server.volumes.map(({ target }, index) => ({
+			Type: 'volume' as const,
+			Source: volumeNames[index] ?? '',
+			Target: target,
+			ReadOnly: false,
+			// A copy of the image's content would bring the image's owner with it; volumes.ts gave it the server's.
+			VolumeOptions: { NoCopy: true, Labels: {}, DriverConfig: { Name: 'local', Options: {} } },
+		})),
+	];
+}

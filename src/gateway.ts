@@ -1,0 +1,133 @@
+/** The gateway: everything that faces the network, put together. It never holds the Docker socket. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Config } from './config.ts';
+import { SlipwayError } from './errors.ts';
+import { createAdminApp } from './http/admin.ts';
+import { type Authenticator, OPEN_TO_ALL, openKeys } from './http/keys.ts';
+import { Listener } from './http/listener.ts';
+import { Sessions } from './http/sessions.ts';
+import type { Launcher } from './launcher/contract.ts';
+import { DRAIN_LIMITS, SESSION_LIMITS } from './limits.ts';
+import type { Log } from './log.ts';
+import { Metrics } from './metrics.ts';
+import { Pool } from './pool/pool.ts';
+import type { Store } from './store/contract.ts';
+
+export interface GatewayDependencies {
+	readonly config: Config;
+	/** The key of the configuration, read from its file where it is in one. */
+	readonly apiKey: string | undefined;
+	readonly launcher: Launcher;
+	readonly store: Store;
+	readonly log: Log;
+	readonly version: string;
+}
+
+/** INVARIANT: after `stop` no session, Instance, timer or socket of the gateway is left. */
+export class Gateway {
+	/** The key that was made at this start, to be shown once. */
+	readonly madeKey: string | undefined;
+	readonly #dependencies: GatewayDependencies;
+	readonly #pool: Pool;
+	readonly #sessions: Sessions;
+	readonly #listener: Listener;
+	#ticking: NodeJS.Timeout | undefined;
+	#draining = false;
+
+	constructor(dependencies: GatewayDependencies) {
+		const { config, apiKey, launcher, log, store, version } = dependencies;
+		this.#dependencies = dependencies;
+		this.#pool = new Pool(launcher);
+		const metrics = new Metrics({
+			sessions: () => this.#sessions.counts(),
+			instances: () => launcher.state.servers.map(({ name, instances }) => [name, instances] as const),
+			streams: () => this.#sessions.streams,
+			engineReachable: () => launcher.state.engine.reachable,
+			launcherReachable: () => launcher.state.launcher.reachable,
+		});
+		const { authenticator, made } = authenticate(config, apiKey, store);
+		this.madeKey = made;
+		this.#sessions = new Sessions(
+			{ pool: this.#pool, metrics, log },
+			{ perPrincipalMax: config.sessionsPerPrincipalMax, idleMsMax: config.sessionIdleMs },
+		);
+		const isDraining = (): boolean => this.#draining;
+		this.#listener = new Listener({
+			doors: config,
+			authenticator,
+			launcher,
+			sessions: this.#sessions,
+			metrics,
+			log,
+			isDraining,
+			admin: (requestIdOf) =>
+				createAdminApp({
+					launcher,
+					sessions: this.#sessions,
+					metrics,
+					authenticator,
+					version,
+					isDraining,
+					requestIdOf,
+				}),
+		});
+	}
+
+	/** Listens, and resolves with the port. */
+	async start(): Promise<number> {
+		const { config, log, version } = this.#dependencies;
+		const port = await this.#listener.start(config.port, config.address);
+		this.#ticking = setInterval(() => this.#tick(), SESSION_LIMITS.tickMs);
+		log.info('gateway listening', { address: `${config.address}:${port}`, version });
+		if (config.auth === 'none') log.warn('authentication is off: everybody who reaches the port may use every server');
+		return port;
+	}
+
+	/**
+	 * Ends in order: nothing new is taken, calls in flight may finish, then every session ends with its container.
+	 *
+	 * @param hurry aborted when somebody will not wait: what is in flight is answered with an error at once
+	 */
+	async stop(hurry?: AbortSignal): Promise<void> {
+		const { log } = this.#dependencies;
+		this.#draining = true;
+		this.#listener.close();
+		const startedAtMs = performance.now();
+		if (this.#sessions.inFlight > 0) log.info('waiting for calls in flight', { count: this.#sessions.inFlight });
+		while (
+			this.#sessions.inFlight > 0 &&
+			performance.now() - startedAtMs < DRAIN_LIMITS.inFlightMs &&
+			!hurry?.aborted
+		) {
+			await sleep(DRAIN_LIMITS.pollMs, undefined, hurry === undefined ? {} : { signal: hurry }).catch(() => undefined);
+		}
+		await Promise.race([this.#endSessions(), sleep(DRAIN_LIMITS.stopMs, undefined, { ref: false })]);
+		clearInterval(this.#ticking);
+		await this.#listener.stop();
+		log.info('gateway stopped', { durationMs: Math.round(performance.now() - startedAtMs) });
+	}
+
+	async #endSessions(): Promise<void> {
+		await this.#sessions.stop();
+		await this.#pool.stop();
+	}
+
+	#tick(): void {
+		const nowMs = performance.now();
+		this.#pool.tick(nowMs);
+		this.#sessions.tick(nowMs);
+	}
+}
+
+function authenticate(
+	config: Config,
+	apiKey: string | undefined,
+	store: Store,
+): { authenticator: Authenticator; made: string | undefined } {
+	if (config.auth === 'key') return openKeys(apiKey, store);
+	if (apiKey !== undefined)
+		throw new SlipwayError('SLIPWAY_CONFIG_INVALID', {
+			reason: 'SLIPWAY_AUTH is `none` and a key is set: remove one of the two.',
+		});
+	return { authenticator: OPEN_TO_ALL, made: undefined };
+}

@@ -1,0 +1,105 @@
+/** What operators and monitors ask: /health, /ready, /status, /metrics. Express, helmet and a rate limit serve it. */
+import express, { type NextFunction, type Request, type Response } from 'express';
+import { rateLimit } from 'express-rate-limit';
+import helmet from 'helmet';
+import { SlipwayError, toSlipwayError } from '../errors.ts';
+import type { InstanceReport, Launcher, LauncherState } from '../launcher/contract.ts';
+import { HTTP_LIMITS } from '../limits.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Authenticator } from './keys.ts';
+import { sendError } from './respond.ts';
+import type { Sessions } from './sessions.ts';
+
+export interface AdminDependencies {
+	readonly launcher: Launcher;
+	readonly sessions: Sessions;
+	readonly metrics: Metrics;
+	readonly authenticator: Authenticator;
+	readonly version: string;
+	readonly isDraining: () => boolean;
+	/** The id of a request, given to it at the door. */
+	readonly requestIdOf: (request: Request) => string;
+}
+
+export function createAdminApp(dependencies: AdminDependencies): express.Express {
+	const { launcher, metrics, authenticator, version } = dependencies;
+	const app = express();
+	app.disable('x-powered-by');
+	app.disable('etag');
+	app.use(helmet({ strictTransportSecurity: false }));
+	app.use((request, response, next) => {
+		response.set({ 'cache-control': 'no-store', 'x-request-id': dependencies.requestIdOf(request) });
+		if (request.method !== 'GET' && request.method !== 'HEAD') throw new SlipwayError('SLIPWAY_METHOD_NOT_ALLOWED');
+		next();
+	});
+	// Without a key: they start no container, create no session, and say no more than whether we live.
+	app.get('/health', (_, response) => {
+		response.json({ status: 'ok', version });
+	});
+	app.get('/ready', (_, response) => {
+		const checks = readiness(launcher.state, dependencies.isDraining());
+		const ready = Object.values(checks).every((check) => check === 'ok');
+		response.status(ready ? 200 : 503).json({ status: ready ? 'ok' : 'unavailable', version, checks });
+	});
+	app.use((request, _, next) => {
+		authenticator.authenticate(request);
+		next();
+	});
+	app.use(
+		rateLimit({
+			windowMs: 60_000,
+			limit: HTTP_LIMITS.adminRequestsPerMinuteMax,
+			standardHeaders: 'draft-8',
+			legacyHeaders: false,
+			handler: (request, response) =>
+				sendError(request, response, {
+					error: new SlipwayError('SLIPWAY_RATE_LIMITED', { retryAfterSeconds: 60 }),
+					requestId: dependencies.requestIdOf(request),
+				}),
+		}),
+	);
+	app.get('/status', async (_, response) => {
+		response.json(await describeStatus(dependencies));
+	});
+	app.get('/metrics', async (_, response) => {
+		response.type(metrics.contentType).send(await metrics.text());
+	});
+	app.use(() => {
+		throw new SlipwayError('SLIPWAY_PATH_UNKNOWN');
+	});
+	app.use((error: unknown, request: Request, response: Response, _: NextFunction) => {
+		const told = toSlipwayError(error);
+		metrics.refusal(told.code);
+		sendError(request, response, { error: told, requestId: dependencies.requestIdOf(request) });
+	});
+	return app;
+}
+
+/** What must be so for a call to succeed. Each check is `ok` or the reason why not. */
+function readiness({ launcher, engine }: LauncherState, draining: boolean): Record<string, string> {
+	return {
+		gateway: draining ? 'shutting down' : 'ok',
+		launcher: launcher.reachable ? 'ok' : 'does not answer',
+		engine: engine.reachable ? 'ok' : 'does not answer',
+	};
+}
+
+async function describeStatus({ launcher, sessions, version, isDraining }: AdminDependencies): Promise<object> {
+	const { state } = launcher;
+	const reports = await launcher.report().catch((): readonly InstanceReport[] => []);
+	const counts = sessions.counts();
+	return {
+		version,
+		status: Object.values(readiness(state, isDraining())).every((check) => check === 'ok') ? 'ok' : 'unavailable',
+		launcher: state.launcher,
+		engine: state.engine,
+		catalog: state.catalog,
+		sessions: sessions.size,
+		servers: state.servers.map((server) => ({
+			...server,
+			path: `/servers/${server.name}/mcp`,
+			sessions: counts.get(server.name) ?? 0,
+			recent: reports.filter((report) => report.server === server.name).map(({ server: _, ...report }) => report),
+		})),
+	};
+}

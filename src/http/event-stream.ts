@@ -1,0 +1,75 @@
+/**
+ * Server-sent events to one client, bounded: a client that does not read stops its source, and is cut if it goes on.
+ *
+ * INVARIANT: what is buffered for the client is at most bufferedBytesMax and the events of one chunk of its source,
+ * since the source is held from the moment the bound is passed.
+ */
+import type { ServerResponse } from 'node:http';
+import { SSE_LIMITS } from '../limits.ts';
+import { toOneLine } from '../mcp/text.ts';
+import { COMMON_HEADERS } from './respond.ts';
+
+export interface EventStreamOptions {
+	readonly response: ServerResponse;
+	readonly headers: Readonly<Record<string, string>>;
+	/** Stops the source; returns the way to let it go on. */
+	readonly hold: () => () => void;
+}
+
+export class EventStream {
+	readonly #response: ServerResponse;
+	readonly #hold: () => () => void;
+	#release: (() => void) | undefined;
+	#heldSinceMs = 0;
+	#lastWriteMs = performance.now();
+
+	constructor({ response, headers, hold }: EventStreamOptions) {
+		this.#response = response;
+		this.#hold = hold;
+		response.writeHead(200, {
+			...COMMON_HEADERS,
+			...headers,
+			'content-type': 'text/event-stream',
+			'cache-control': 'no-cache, no-transform',
+			// Nginx would gather what must arrive at once.
+			'x-accel-buffering': 'no',
+		});
+		response.flushHeaders();
+		response.on('drain', () => this.#letGo());
+		response.once('close', () => this.#letGo());
+	}
+
+	get open(): boolean {
+		return !this.#response.writableEnded && !this.#response.destroyed;
+	}
+
+	/** One JSON-RPC message. */
+	send(text: string): void {
+		if (!this.open) return;
+		this.#response.write(`event: message\ndata: ${toOneLine(text)}\n\n`);
+		this.#lastWriteMs = performance.now();
+		if (this.#response.writableLength <= SSE_LIMITS.bufferedBytesMax || this.#release !== undefined) return;
+		this.#release = this.#hold();
+		this.#heldSinceMs = performance.now();
+	}
+
+	end(): void {
+		if (this.open) this.#response.end();
+	}
+
+	/** Keeps a quiet stream alive, and cuts one whose client takes nothing. To be called every second or so. */
+	tick(nowMs: number): void {
+		if (!this.open) return;
+		if (this.#release !== undefined) {
+			if (nowMs - this.#heldSinceMs > SSE_LIMITS.stallMs) this.#response.destroy();
+		} else if (nowMs - this.#lastWriteMs > SSE_LIMITS.keepAliveMs) {
+			this.#response.write(': keep-alive\n\n');
+			this.#lastWriteMs = nowMs;
+		}
+	}
+
+	#letGo(): void {
+		this.#release?.();
+		this.#release = undefined;
+	}
+}

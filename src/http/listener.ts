@@ -1,0 +1,174 @@
+/**
+ * The listener: one node:http server, one chain of guards for every route, and the two ways on from there.
+ *
+ *   Host, Origin, path → key → /servers/<name>/mcp → streamable.ts, on node:http alone
+ *                            → everything else     → admin.ts, on Express
+ */
+import { randomUUID } from 'node:crypto';
+import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Express } from 'express';
+import { type ErrorCode, SlipwayError, toSlipwayError } from '../errors.ts';
+import type { Launcher, ServerView } from '../launcher/contract.ts';
+import { HTTP_LIMITS } from '../limits.ts';
+import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics.ts';
+import { type Doors, guard, pathOf } from './guards.ts';
+import type { Authenticator } from './keys.ts';
+import { sendError, toRpcText } from './respond.ts';
+import type { Sessions } from './sessions.ts';
+import { serveStreamable } from './streamable.ts';
+
+export interface ListenerOptions {
+	readonly doors: Doors;
+	readonly authenticator: Authenticator;
+	readonly launcher: Launcher;
+	readonly sessions: Sessions;
+	readonly metrics: Metrics;
+	readonly log: Log;
+	/** Gets every request that is for no server. */
+	readonly admin: (requestIdOf: (request: IncomingMessage) => string) => Express;
+	readonly isDraining: () => boolean;
+}
+
+/** `/servers/<name>/mcp`, and for people who leave the end off: `/servers/<name>` and `/servers/<name>/`. */
+const SERVER_PATH = /^\/servers\/([^/]+)(?:\/(?:mcp)?)?$/;
+
+const REQUEST_ID = new RegExp(`^[A-Za-z0-9._-]{1,${HTTP_LIMITS.requestIdCharsMax}}$`);
+
+export class Listener {
+	readonly #options: ListenerOptions;
+	readonly #http: HttpServer;
+	readonly #admin: Express;
+	readonly #requestIds = new WeakMap<IncomingMessage, string>();
+
+	constructor(options: ListenerOptions) {
+		this.#options = options;
+		this.#admin = options.admin((request) => this.#requestIdOf(request));
+		this.#http = createServer(
+			{
+				maxHeaderSize: HTTP_LIMITS.headerBytesMax,
+				headersTimeout: HTTP_LIMITS.headersTimeoutMs,
+				requestTimeout: HTTP_LIMITS.requestTimeoutMs,
+				keepAliveTimeout: HTTP_LIMITS.keepAliveTimeoutMs,
+				connectionsCheckingInterval: HTTP_LIMITS.connectionsCheckingIntervalMs,
+				noDelay: true,
+			},
+			(request, response) => void this.#serve(request, response),
+		);
+		// Node would drop the headers beyond its count without a word; guards.ts counts them and says so.
+		this.#http.maxHeadersCount = 0;
+		this.#http.maxConnections = HTTP_LIMITS.connectionsMax;
+		this.#http.maxRequestsPerSocket = HTTP_LIMITS.requestsPerSocketMax;
+		this.#http.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => answerBrokenRequest(error, socket));
+	}
+
+	/** Listens. Resolves with the port, which the system chooses when `port` is 0. Rejects with SLIPWAY_CONFIG_INVALID. */
+	start(port: number, address: string): Promise<number> {
+		const { promise, resolve, reject } = Promise.withResolvers<number>();
+		this.#http.once('error', (cause: NodeJS.ErrnoException) => {
+			const reason =
+				cause.code === 'EADDRINUSE'
+					? `Port ${port} is in use: set SLIPWAY_PORT to another.`
+					: `Cannot listen on ${address}:${port} (${cause.code}).`;
+			reject(new SlipwayError('SLIPWAY_CONFIG_INVALID', { reason }, { cause }));
+		});
+		this.#http.listen(port, address, () => {
+			const bound = this.#http.address();
+			resolve(typeof bound === 'object' && bound !== null ? bound.port : port);
+		});
+		return promise;
+	}
+
+	/** Takes no new connections and lets go of the idle ones; those in use go on. */
+	close(): void {
+		this.#http.close();
+		this.#http.closeIdleConnections();
+	}
+
+	/** Cuts what is left. */
+	async stop(): Promise<void> {
+		const { promise, resolve } = Promise.withResolvers<void>();
+		this.#http.close(() => resolve());
+		this.#http.closeAllConnections();
+		await promise;
+	}
+
+	async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+		const { doors, authenticator, sessions } = this.#options;
+		try {
+			guard(request, doors);
+			const name = SERVER_PATH.exec(pathOf(request))?.[1];
+			if (name === undefined) return void this.#admin(request, response);
+			const principal = authenticator.authenticate(request);
+			const server = this.#findServer(name);
+			this.#assertAvailable(request);
+			await serveStreamable(sessions, { request, response, requestId: this.#requestIdOf(request), principal, server });
+		} catch (error) {
+			this.#refuse(request, response, toSlipwayError(error));
+		}
+	}
+
+	#findServer(name: string): ServerView {
+		const { state } = this.#options.launcher;
+		const server = state.servers.find((candidate) => candidate.name === name);
+		if (server?.enabled) return server;
+		if (server !== undefined) throw new SlipwayError('SLIPWAY_SERVER_DISABLED', { server: server.name });
+		// With no catalog seen yet, nothing can be said about a name.
+		throw new SlipwayError(state.catalog.revision === 0 ? 'SLIPWAY_LAUNCHER_UNREACHABLE' : 'SLIPWAY_SERVER_UNKNOWN');
+	}
+
+	/** While we drain, what runs may end and be ended, and nothing new begins. */
+	#assertAvailable({ method }: IncomingMessage): void {
+		if (method === 'POST' && this.#options.isDraining())
+			throw new SlipwayError('SLIPWAY_DRAINING', { retryAfterSeconds: 1 });
+	}
+
+	#refuse(request: IncomingMessage, response: ServerResponse, error: SlipwayError): void {
+		const requestId = this.#requestIdOf(request);
+		this.#options.metrics.refusal(error.code);
+		const { cause, code, row } = error;
+		this.#options.log[row.logLevel]('request refused', {
+			code,
+			requestId,
+			method: request.method ?? '',
+			httpStatus: row.httpStatus,
+			...(code === 'SLIPWAY_INTERNAL' && cause instanceof Error ? { stack: cause.stack ?? '' } : {}),
+		});
+		sendError(request, response, { error, requestId });
+	}
+
+	/** The client's own id of the request where it is a plain one, so that its logs and ours can be joined. */
+	#requestIdOf(request: IncomingMessage): string {
+		const known = this.#requestIds.get(request);
+		if (known !== undefined) return known;
+		const given = request.headers['x-request-id'];
+		const id = typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
+		this.#requestIds.set(request, id);
+		return id;
+	}
+}
+
+/** What Node could not read as HTTP, in the words of the table. */
+function answerBrokenRequest({ code }: NodeJS.ErrnoException, socket: Socket): void {
+	if (!socket.writable || code === 'ECONNRESET') {
+		socket.destroy();
+		return;
+	}
+	const error = new SlipwayError(brokenRequestCode(code));
+	const body = toRpcText(null, error, undefined);
+	socket.end(
+		`HTTP/1.1 ${error.row.httpStatus} Refused\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+	);
+}
+
+function brokenRequestCode(code: string | undefined): ErrorCode {
+	switch (code) {
+		case 'HPE_HEADER_OVERFLOW':
+			return 'SLIPWAY_HEADERS_TOO_LARGE';
+		case 'ERR_HTTP_REQUEST_TIMEOUT':
+			return 'SLIPWAY_REQUEST_TIMEOUT';
+		default:
+			return 'SLIPWAY_BAD_REQUEST';
+	}
+}

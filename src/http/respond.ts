@@ -1,0 +1,60 @@
+/** How errors of the table become HTTP answers. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { SlipwayError } from '../errors.ts';
+import { HTTP_LIMITS } from '../limits.ts';
+import { errorText, type RpcId } from '../mcp/jsonrpc.ts';
+
+/** The JSON-RPC error of an error of the table, as text. */
+export function toRpcText(id: RpcId | null, error: SlipwayError, requestId: string | undefined): string {
+	const { row, code, details } = error;
+	const { retryAfterSeconds: _, ...told } = details;
+	return errorText(id, {
+		code: row.rpcCode,
+		message: error.message,
+		data: { code, nextStep: row.nextStep, retryable: row.retryable, ...told, requestId },
+	});
+}
+
+/** Headers that every answer of ours has. */
+export const COMMON_HEADERS: Readonly<Record<string, string>> = Object.freeze({
+	'cache-control': 'no-store',
+	'x-content-type-options': 'nosniff',
+});
+
+/** Answers a request with an error, and nothing more of its body is taken. */
+export function sendError(
+	request: IncomingMessage,
+	response: ServerResponse,
+	{ error, id = null, requestId }: { error: SlipwayError; id?: RpcId | null; requestId: string },
+): void {
+	if (response.headersSent) {
+		response.destroy();
+		return;
+	}
+	const { row, code, details } = error;
+	const unread = hasBody(request) && !request.complete;
+	response.writeHead(row.httpStatus, {
+		...COMMON_HEADERS,
+		'content-type': 'application/json',
+		'x-request-id': requestId,
+		...(code === 'SLIPWAY_UNAUTHENTICATED' ? { 'www-authenticate': 'Bearer realm="slipway"' } : {}),
+		...(code === 'SLIPWAY_METHOD_NOT_ALLOWED' ? { allow: 'POST, GET, DELETE' } : {}),
+		...(details.retryAfterSeconds === undefined ? {} : { 'retry-after': String(details.retryAfterSeconds) }),
+		...(unread ? { connection: 'close' } : {}),
+	});
+	response.end(toRpcText(id, error, requestId));
+	if (unread) linger(request);
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+	return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
+/** Throws a body away for a moment: a connection reset at once would take our answer with it. */
+function linger(request: IncomingMessage): void {
+	const { socket } = request;
+	request.resume();
+	const timer = setTimeout(() => socket.destroy(), HTTP_LIMITS.lingerMs);
+	timer.unref();
+	socket.once('close', () => clearTimeout(timer));
+}

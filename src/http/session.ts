@@ -1,0 +1,248 @@
+/**
+ * The Session: a client's conversation with one Server, revisions 2024-11-05 to 2025-11-25, on one Instance.
+ *
+ * INVARIANTS:
+ * - Every message of the server goes to exactly one stream: that of the request it belongs to, or the GET stream.
+ * - At most one GET stream; a new one takes the place of the old, which may be dead without our knowing.
+ * - After `end` the Instance is on its way out, every exchange was answered, and every stream is closed.
+ */
+import type { ServerResponse } from 'node:http';
+import type { Patience } from '../channel.ts';
+import { SlipwayError, toSlipwayError } from '../errors.ts';
+import type { ServerName, SessionId } from '../ids.ts';
+import { SESSION_LIMITS, SSE_LIMITS } from '../limits.ts';
+import type { Log } from '../log.ts';
+import type { Message, RequestMessage, ResponseMessage } from '../mcp/jsonrpc.ts';
+import { INITIALIZE_TIMEOUT_MS, type Standing } from '../mcp/upstream.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Lease, Pool } from '../pool/pool.ts';
+import { EventStream } from './event-stream.ts';
+import type { HttpExchange } from './exchange.ts';
+import type { Principal } from './keys.ts';
+
+export interface SessionDependencies {
+	readonly pool: Pool;
+	readonly metrics: Metrics;
+	readonly log: Log;
+}
+
+export interface SessionOptions {
+	readonly id: SessionId;
+	readonly principal: Principal;
+	readonly server: ServerName;
+	readonly callTimeoutMs: number;
+	/** Called once, when the session is over. */
+	readonly onEnd: (session: Session) => void;
+}
+
+export class Session implements Standing {
+	readonly id: SessionId;
+	readonly principal: Principal;
+	readonly server: ServerName;
+	readonly createdAtMs = performance.now();
+	readonly #dependencies: SessionDependencies;
+	readonly #options: SessionOptions;
+	readonly #exchanges = new Set<HttpExchange>();
+	readonly #ending = new AbortController();
+	readonly #queued: string[] = [];
+	#queuedBytes = 0;
+	#lease: Lease | undefined;
+	#stream: EventStream | undefined;
+	#revision: string | undefined;
+	#activeAtMs = performance.now();
+	#over = false;
+
+	constructor(dependencies: SessionDependencies, options: SessionOptions) {
+		this.#dependencies = dependencies;
+		this.#options = options;
+		this.id = options.id;
+		this.principal = options.principal;
+		this.server = options.server;
+	}
+
+	/** The revision that client and server agreed on; undefined until they did. */
+	get revision(): string | undefined {
+		return this.#revision;
+	}
+
+	/** Requests without an answer. */
+	get inFlight(): number {
+		return this.#lease?.upstream.inFlight ?? this.#exchanges.size;
+	}
+
+	/** Event streams that the client holds open. */
+	get streams(): number {
+		return Number(this.#stream?.open ?? false);
+	}
+
+	/** How long nothing happened: 0 while a call is in flight or a stream is open. */
+	idleMs(nowMs: number): number {
+		return this.inFlight > 0 || this.streams > 0 ? 0 : nowMs - this.#activeAtMs;
+	}
+
+	/** Starts an Instance and passes the client's own `initialize` to it. Its answer goes to the exchange. */
+	async start(text: string, message: RequestMessage, exchange: HttpExchange): Promise<void> {
+		const { pool, metrics } = this.#dependencies;
+		this.enter(exchange);
+		try {
+			this.#lease = await pool.acquire({
+				server: this.server,
+				standing: this,
+				observer: this.#observer(),
+				signal: this.#ending.signal,
+			});
+			void this.#lease.upstream.ended.then((reason) => this.#finish(reason));
+			this.#lease.upstream.request(text, message, {
+				exchange,
+				timeoutMs: INITIALIZE_TIMEOUT_MS,
+				onAnswer: (answer) => this.#agree(answer),
+			});
+		} catch (cause) {
+			const error = toSlipwayError(cause);
+			metrics.start(this.server, error.code, performance.now() - this.createdAtMs);
+			exchange.fail(message.id, error);
+			this.#log(error);
+			this.#finish(error);
+		}
+	}
+
+	/** Takes a message of the client. Throws a SlipwayError when it cannot be passed on. */
+	receive(text: string, message: Message, exchange: HttpExchange | undefined): void {
+		const upstream = this.#lease?.upstream;
+		if (upstream === undefined || this.#revision === undefined)
+			throw new SlipwayError('SLIPWAY_BAD_REQUEST', { reason: 'The session is not initialized yet.' });
+		this.#activeAtMs = performance.now();
+		switch (message.kind) {
+			case 'request':
+				if (exchange === undefined) throw new SlipwayError('SLIPWAY_BAD_REQUEST');
+				return upstream.request(text, message, { exchange, timeoutMs: this.#options.callTimeoutMs });
+			case 'notification':
+				return upstream.notify(text, message);
+			case 'response':
+				return upstream.respond(text, message);
+		}
+	}
+
+	/** Keeps an exchange until it settles, so that it is kept alive and answered if the session ends first. */
+	enter(exchange: HttpExchange): void {
+		this.#exchanges.add(exchange);
+	}
+
+	leave(exchange: HttpExchange): void {
+		this.#exchanges.delete(exchange);
+		this.#activeAtMs = performance.now();
+		// Nobody waits for the session that was to be made.
+		if (this.#revision === undefined && this.#exchanges.size === 0) void this.end('prompt');
+	}
+
+	/** Opens the GET stream. What waited for one is sent first. */
+	openStream(response: ServerResponse, headers: Readonly<Record<string, string>>): void {
+		this.#stream?.end();
+		this.#stream = new EventStream({ response, headers, hold: () => this.hold() });
+		this.#activeAtMs = performance.now();
+		response.once('close', () => {
+			this.#activeAtMs = performance.now();
+		});
+		for (const text of this.#queued.splice(0)) this.#stream.send(text);
+		this.#queuedBytes = 0;
+	}
+
+	send(text: string): boolean {
+		if (this.#stream?.open) {
+			this.#stream.send(text);
+			return true;
+		}
+		if (
+			this.#queued.length >= SSE_LIMITS.queuedMessagesMax ||
+			this.#queuedBytes + text.length > SSE_LIMITS.queuedBytesMax
+		)
+			return false;
+		this.#queued.push(text);
+		this.#queuedBytes += text.length;
+		return true;
+	}
+
+	/** Stops the server's output until the way back is called. */
+	hold(): () => void {
+		return this.#lease?.upstream.hold() ?? (() => undefined);
+	}
+
+	tick(nowMs: number): void {
+		this.#stream?.tick(nowMs);
+		for (const exchange of this.#exchanges) exchange.tick(nowMs);
+	}
+
+	/** Whether the session is past one of its limits. */
+	isExpired(nowMs: number, idleMsMax: number): boolean {
+		return this.idleMs(nowMs) > idleMsMax || nowMs - this.createdAtMs > SESSION_LIMITS.absoluteMs;
+	}
+
+	/** Ends the session. Resolves when its container is gone. */
+	async end(patience: Patience): Promise<void> {
+		this.#finish(new SlipwayError('SLIPWAY_SESSION_ENDED'));
+		await this.#lease?.release(patience);
+	}
+
+	#agree(answer: ResponseMessage): void {
+		const revision: unknown =
+			answer.ok && typeof answer.result === 'object' && answer.result !== null
+				? Reflect.get(answer.result, 'protocolVersion')
+				: undefined;
+		this.#dependencies.metrics.start(this.server, answer.ok ? 'ok' : 'error', performance.now() - this.createdAtMs);
+		if (typeof revision === 'string') {
+			this.#revision = revision;
+			return;
+		}
+		// The server refused, in its own words, which the client gets. There is no session then.
+		setImmediate(() => void this.end('prompt'));
+	}
+
+	#observer() {
+		const { metrics, log } = this.#dependencies;
+		const { server } = this;
+		return {
+			onCall: (report: { method: string; tool: string | undefined; durationMs: number; outcome: string }): void => {
+				metrics.call(server, report);
+				const { method, tool, outcome } = report;
+				log.debug('call', {
+					server,
+					method,
+					...(tool === undefined ? {} : { tool }),
+					code: outcome,
+					durationMs: Math.round(report.durationMs),
+				});
+			},
+			onNoise: (sample: string | undefined): void => {
+				metrics.noise(server);
+				if (sample !== undefined) log.warn('noise on stdout', { server, sample });
+			},
+			onTools: (names: readonly string[]): void => metrics.tools(server, names),
+		};
+	}
+
+	#finish(reason: SlipwayError): void {
+		if (this.#over) return;
+		this.#over = true;
+		if (this.#revision === undefined && this.#lease !== undefined)
+			this.#dependencies.metrics.start(this.server, reason.code, performance.now() - this.createdAtMs);
+		if (reason.code !== 'SLIPWAY_SESSION_ENDED') this.#log(reason);
+		this.#ending.abort(reason);
+		this.#stream?.end();
+		this.#queued.length = 0;
+		this.#options.onEnd(this);
+		void this.#lease?.release('prompt');
+	}
+
+	#log(error: SlipwayError): void {
+		const { code, details, row } = error;
+		const { exitCode, reason } = details;
+		this.#dependencies.log[row.logLevel]('session failed', {
+			server: this.server,
+			code,
+			principal: this.principal.id,
+			...(exitCode === undefined ? {} : { exitCode }),
+			...(reason === undefined ? {} : { reason }),
+			...(code === 'SLIPWAY_INTERNAL' && error.cause instanceof Error ? { stack: error.cause.stack ?? '' } : {}),
+		});
+	}
+}

@@ -1,0 +1,110 @@
+/** The table of sessions: found by id and caller, bounded in number and in time. */
+import { randomBytes } from 'node:crypto';
+import { SlipwayError } from '../errors.ts';
+import type { ServerName, SessionId } from '../ids.ts';
+import { HTTP_LIMITS, SESSION_LIMITS } from '../limits.ts';
+import type { Principal } from './keys.ts';
+import { Session, type SessionDependencies } from './session.ts';
+
+export interface SessionsOptions {
+	readonly perPrincipalMax: number;
+	readonly idleMsMax: number;
+}
+
+/** INVARIANT: a session is in the table from its creation until it is over, and never after. */
+export class Sessions {
+	readonly #dependencies: SessionDependencies;
+	readonly #options: SessionsOptions;
+	readonly #sessions = new Map<SessionId, Session>();
+
+	constructor(dependencies: SessionDependencies, options: SessionsOptions) {
+		this.#dependencies = dependencies;
+		this.#options = options;
+	}
+
+	get size(): number {
+		return this.#sessions.size;
+	}
+
+	get streams(): number {
+		let count = 0;
+		for (const session of this.#sessions.values()) count += session.streams;
+		return count;
+	}
+
+	/** Requests of clients without an answer. */
+	get inFlight(): number {
+		let count = 0;
+		for (const session of this.#sessions.values()) count += session.inFlight;
+		return count;
+	}
+
+	/** How many there are of each server. */
+	counts(): Map<ServerName, number> {
+		const counts = new Map<ServerName, number>();
+		for (const { server } of this.#sessions.values()) counts.set(server, (counts.get(server) ?? 0) + 1);
+		return counts;
+	}
+
+	/** A new session. Throws SLIPWAY_SESSIONS_FULL when no idle one of the same caller can make room. */
+	create({
+		principal,
+		server,
+		callTimeoutMs,
+	}: {
+		principal: Principal;
+		server: ServerName;
+		callTimeoutMs: number;
+	}): Session {
+		const own = [...this.#sessions.values()].filter((session) => session.principal.id === principal.id);
+		if (own.length >= this.#options.perPrincipalMax || this.#sessions.size >= SESSION_LIMITS.sessionsMax) {
+			if (!evictOne(own)) throw new SlipwayError('SLIPWAY_SESSIONS_FULL', { retryAfterSeconds: 60 });
+		}
+		const session = new Session(this.#dependencies, {
+			// 192 random bits: the id cannot be guessed. It names a session, and is no proof of who is asking.
+			id: randomBytes(24).toString('base64url') as SessionId,
+			principal,
+			server,
+			callTimeoutMs,
+			onEnd: ({ id }) => this.#sessions.delete(id),
+		});
+		this.#sessions.set(session.id, session);
+		return session;
+	}
+
+	/** The session of that id, if it is this caller's and of this server. Throws SLIPWAY_SESSION_UNKNOWN otherwise. */
+	find(id: string, { principal, server }: { principal: Principal; server: ServerName }): Session {
+		const session = id.length > HTTP_LIMITS.sessionIdCharsMax ? undefined : this.#sessions.get(id as SessionId);
+		if (session === undefined || session.principal.id !== principal.id || session.server !== server)
+			throw new SlipwayError('SLIPWAY_SESSION_UNKNOWN');
+		return session;
+	}
+
+	/** Keeps streams alive and ends what is past its time. To be called every second or so. */
+	tick(nowMs: number): void {
+		for (const session of this.#sessions.values()) {
+			session.tick(nowMs);
+			if (session.isExpired(nowMs, this.#options.idleMsMax)) void session.end('patient');
+		}
+	}
+
+	/** Ends all. */
+	async stop(): Promise<void> {
+		await Promise.all([...this.#sessions.values()].map((session) => session.end('prompt')));
+	}
+}
+
+/** Ends the session that was idle longest, if one was idle long enough to be taken for abandoned. */
+function evictOne(sessions: readonly Session[]): boolean {
+	const nowMs = performance.now();
+	let oldest: Session | undefined;
+	for (const session of sessions) {
+		if (
+			session.idleMs(nowMs) >= SESSION_LIMITS.evictableAfterMs &&
+			session.idleMs(nowMs) > (oldest?.idleMs(nowMs) ?? 0)
+		)
+			oldest = session;
+	}
+	void oldest?.end('prompt');
+	return oldest !== undefined;
+}

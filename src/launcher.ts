@@ -1,0 +1,85 @@
+/** The launcher: everything that needs the Docker socket, put together. It faces no network. */
+import { hostname } from 'node:os';
+import { loadCatalog } from './catalog/load.ts';
+import { watchCatalog } from './catalog/watch.ts';
+import type { Config } from './config.ts';
+import { Engine } from './docker/engine.ts';
+import { LocalLauncher } from './launcher/local.ts';
+import { LauncherServer } from './launcher/server.ts';
+import type { Log } from './log.ts';
+
+export interface LauncherRoleOptions {
+	readonly config: Config;
+	readonly log: Log;
+	readonly version: string;
+	/** The folder that this process runs in: what relative paths start from where nothing else says so. */
+	readonly workDir: string;
+	/** Where the gateway finds us; undefined when it is this process. */
+	readonly socketPath?: string;
+}
+
+export interface LauncherRole {
+	readonly launcher: LocalLauncher;
+	stop(): Promise<void>;
+}
+
+/**
+ * Loads the catalog, looks for the engine, and begins.
+ *
+ * @throws SlipwayError SLIPWAY_CATALOG_INVALID. An engine that does not answer is no reason not to start.
+ */
+export async function startLauncher({
+	config,
+	log,
+	version,
+	workDir,
+	socketPath,
+}: LauncherRoleOptions): Promise<LauncherRole> {
+	const catalog = await loadCatalog(config.catalogPath);
+	const engine = new Engine({ socketPath: config.dockerSocket, log });
+	const launcher = new LocalLauncher({
+		engine,
+		log,
+		version,
+		catalog,
+		nodeImage: config.nodeImage,
+		instancesMax: config.instancesMax,
+		gatewayId: config.gatewayId,
+		// One port of one host has one gateway.
+		fallbackGatewayId: `${hostname()
+			.toLowerCase()
+			.replace(/[^a-z0-9_-]/g, '-')}-${config.port}`,
+		hostDir: config.hostDir,
+		fallbackHostDir: workDir,
+		mountRoots: config.mountRoots,
+	});
+	const server = socketPath === undefined ? undefined : new LauncherServer({ launcher, socketPath, log });
+	await engine.start();
+	launcher.start();
+	await server?.start();
+	const watch = watchCatalog(config.catalogPath, {
+		current: catalog,
+		onCatalog: (changed) => {
+			log.info('catalog loaded', { count: changed.servers.size });
+			launcher.setCatalog(changed);
+		},
+		onProblem: (error) => {
+			log.error('catalog not loaded; the last good one stays', {
+				code: error.code,
+				reason: error.details.reason ?? '',
+			});
+			launcher.setCatalogProblem(error.message);
+		},
+	});
+	log.info('launcher ready', { version, count: catalog.servers.size });
+	return {
+		launcher,
+		stop: async () => {
+			watch.stop();
+			await server?.stop();
+			await launcher.stop();
+			engine.stop();
+			log.info('launcher stopped');
+		},
+	};
+}

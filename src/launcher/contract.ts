@@ -1,0 +1,69 @@
+/**
+ * The seam of Slipway: what the side that faces the network may ask of the side that holds the Docker socket.
+ *
+ * It asks for a server by NAME. Nothing that crosses this seam can shape a container.
+ * Two implementations: local.ts (in one process, role `all`) and client.ts with server.ts (a unix socket).
+ */
+import type { Channel, InstanceEnd } from '../channel.ts';
+import type { ErrorRecord } from '../errors.ts';
+import type { InstanceId, ServerName } from '../ids.ts';
+
+/** How far the image of a server is. */
+export type Preparation =
+	| { readonly kind: 'waiting' }
+	| { readonly kind: 'preparing'; readonly step: string; readonly startedAt: string }
+	| { readonly kind: 'ready'; readonly image: string; readonly imageId: string; readonly integrity?: string }
+	| { readonly kind: 'failed'; readonly error: ErrorRecord; readonly failedAt: string };
+
+/** What the gateway may know of a server. */
+export interface ServerView {
+	readonly name: ServerName;
+	readonly title?: string;
+	readonly description?: string;
+	readonly enabled: boolean;
+	/** What the server runs, for people: `npm name@version` or `image reference`. */
+	readonly source: string;
+	readonly callTimeoutMs: number;
+	readonly preparation: Preparation;
+	/** Instances that run. */
+	readonly instances: number;
+}
+
+/** Whether the Docker Engine answers. */
+export type EngineState =
+	| { readonly reachable: true; readonly version: string; readonly apiVersion: string }
+	| { readonly reachable: false; readonly reason: string };
+
+/** All that the gateway may know, pushed whole at every change. */
+export interface LauncherState {
+	readonly launcher: { readonly reachable: boolean; readonly version: string };
+	readonly engine: EngineState;
+	readonly catalog: { readonly revision: number; readonly problem?: string };
+	readonly servers: readonly ServerView[];
+}
+
+/** What /status shows of Instances, live and lately ended, newest first. */
+export interface InstanceReport {
+	readonly instance: InstanceId;
+	readonly server: ServerName;
+	readonly startedAt: string;
+	/** Absent while it runs. */
+	readonly ended?: { readonly at: string; readonly cause: InstanceEnd['cause']; readonly exitCode?: number };
+	readonly stderr: string;
+}
+
+export interface Launcher {
+	/** The last known state. */
+	readonly state: LauncherState;
+	/** Calls back at every change of the state. Returns the way to stop that. */
+	subscribe(listener: (state: LauncherState) => void): () => void;
+	/**
+	 * Starts one Instance of a server, waiting for its image where that is not ready.
+	 * Rejects with a SlipwayError. Aborting ends the wait, and the Instance if it was on its way.
+	 */
+	launch(server: ServerName, signal: AbortSignal): Promise<Channel>;
+	/** The Instances, live and lately ended. Rejects with SLIPWAY_LAUNCHER_UNREACHABLE. */
+	report(): Promise<readonly InstanceReport[]>;
+	/** Ends every Instance and lets go of everything. */
+	stop(): Promise<void>;
+}

@@ -1,0 +1,347 @@
+/**
+ * The launcher itself: catalog, images, containers, and the books of what is alive.
+ *
+ * It takes names. All that shapes a container comes from the catalog and from spec.ts.
+ */
+import { randomUUID } from 'node:crypto';
+import { posix } from 'node:path';
+import type { Catalog, Server, Source } from '../catalog/catalog.ts';
+import { resolveMount } from '../catalog/mounts.ts';
+import type { Channel } from '../channel.ts';
+import { type ContainerChannel, type ContainerDependencies, startContainer } from '../docker/container.ts';
+import type { Engine } from '../docker/engine.ts';
+import { ensureImage, type PreparedImage } from '../docker/images.ts';
+import { ensureNpmImage } from '../docker/npm-image.ts';
+import { OomWatch } from '../docker/oom-watch.ts';
+import { inspectSelf } from '../docker/self.ts';
+import { buildSpec } from '../docker/spec.ts';
+import { sweep } from '../docker/sweep.ts';
+import { ensureVolumes } from '../docker/volumes.ts';
+import { SlipwayError, toSlipwayError } from '../errors.ts';
+import type { InstanceId, ServerName } from '../ids.ts';
+import { ENGINE_LIMITS, INSTANCE_LIMITS } from '../limits.ts';
+import type { Log } from '../log.ts';
+import type { InstanceReport, Launcher, LauncherState, ServerView } from './contract.ts';
+import { describeSource, type PreparationContext, Preparations } from './preparations.ts';
+import { StartQueue } from './start-queue.ts';
+
+export interface LocalLauncherOptions {
+	readonly engine: Engine;
+	readonly log: Log;
+	readonly version: string;
+	readonly catalog: Catalog;
+	readonly nodeImage: string;
+	readonly instancesMax: number;
+	/** This deployment's id on its engine; found out where it is not given. */
+	readonly gatewayId: string | undefined;
+	/** What to call this deployment where nothing else names it: outside a container. */
+	readonly fallbackGatewayId: string;
+	/** The folder on the host that relative paths start from; found out where it is not given. */
+	readonly hostDir: string | undefined;
+	readonly fallbackHostDir: string;
+	/** Folders on the host, absolute or relative to hostDir, below which servers may be given folders. */
+	readonly mountRoots: readonly string[];
+}
+
+interface Identity {
+	readonly gateway: string;
+	readonly hostDir: string;
+}
+
+/**
+ * INVARIANTS:
+ * - An instance is in `#books` from before its container is created until after it is gone.
+ * - `#live` holds the channels that have not ended.
+ */
+export class LocalLauncher implements Launcher {
+	readonly #options: LocalLauncherOptions;
+	readonly #boot = randomUUID();
+	readonly #books = new Set<string>();
+	readonly #live = new Map<InstanceId, ContainerChannel>();
+	readonly #ended: InstanceReport[] = [];
+	readonly #preparations: Preparations;
+	readonly #listeners = new Set<(state: LauncherState) => void>();
+	readonly #stopping = new AbortController();
+	readonly #queue = new StartQueue({
+		concurrentMax: INSTANCE_LIMITS.concurrentStartsMax,
+		queuedMax: INSTANCE_LIMITS.startsQueuedMax,
+	});
+	#starting = 0;
+	#catalog: Catalog;
+	#catalogRevision = 1;
+	#catalogProblem: string | undefined;
+	#oomWatch: OomWatch | undefined;
+	#identity: Promise<Identity> | undefined;
+	#sweepTimer: NodeJS.Timeout | undefined;
+	#unsubscribe: (() => void) | undefined;
+
+	constructor(options: LocalLauncherOptions) {
+		this.#options = options;
+		this.#catalog = options.catalog;
+		this.#preparations = new Preparations({
+			prepare: (source, context) => this.#prepare(source, context),
+			onChange: () => this.#changed(),
+			log: options.log,
+		});
+	}
+
+	/** Sweeps what a run before this one left, and begins to prepare images, as soon as the engine answers. */
+	start(): void {
+		const { engine } = this.#options;
+		this.#unsubscribe = engine.subscribe((state) => {
+			if (state.reachable) this.#engineFound();
+			this.#changed();
+		});
+		if (engine.state.reachable) this.#engineFound();
+		this.#sweepTimer = setInterval(() => void this.#sweep(), ENGINE_LIMITS.sweepIntervalMs);
+	}
+
+	get state(): LauncherState {
+		const { engine, version } = this.#options;
+		const problem = this.#catalogProblem;
+		return {
+			launcher: { reachable: true, version },
+			engine: engine.state,
+			catalog: { revision: this.#catalogRevision, ...(problem === undefined ? {} : { problem }) },
+			servers: [...this.#catalog.servers.values()].map((server) => this.#view(server)),
+		};
+	}
+
+	subscribe(listener: (state: LauncherState) => void): () => void {
+		this.#listeners.add(listener);
+		return () => this.#listeners.delete(listener);
+	}
+
+	/** A new catalog. Instances that run stay as they are; new ones are made from it. */
+	setCatalog(catalog: Catalog): void {
+		this.#catalog = catalog;
+		this.#catalogRevision += 1;
+		this.#catalogProblem = undefined;
+		if (this.#options.engine.state.reachable) this.#preparations.require(this.#enabled());
+		this.#changed();
+	}
+
+	/** The catalog file is wrong; the last good one stays. */
+	setCatalogProblem(problem: string): void {
+		this.#catalogProblem = problem;
+		this.#changed();
+	}
+
+	async launch(name: ServerName, signal: AbortSignal): Promise<Channel> {
+		const server = this.#catalog.servers.get(name);
+		if (server === undefined) throw new SlipwayError('SLIPWAY_SERVER_UNKNOWN', { server: name });
+		if (!server.enabled) throw new SlipwayError('SLIPWAY_SERVER_DISABLED', { server: name });
+		const either = AbortSignal.any([signal, this.#stopping.signal]);
+		try {
+			this.#options.engine.assertReachable();
+			return await this.#launch(server, either);
+		} catch (cause) {
+			either.throwIfAborted();
+			throw withServer(toSlipwayError(cause), name);
+		}
+	}
+
+	async report(): Promise<readonly InstanceReport[]> {
+		const live = [...this.#live.values()].map((channel) => ({
+			instance: channel.instance,
+			server: channel.server,
+			startedAt: channel.startedAt.toISOString(),
+			stderr: channel.stderrTail(),
+		}));
+		return [...live.reverse(), ...this.#ended];
+	}
+
+	async stop(): Promise<void> {
+		this.#stopping.abort(new SlipwayError('SLIPWAY_DRAINING'));
+		clearInterval(this.#sweepTimer);
+		this.#unsubscribe?.();
+		this.#preparations.stop();
+		await Promise.all([...this.#live.values()].map((channel) => channel.stop('prompt')));
+		// What was on its way when we were told to stop is in nobody's hands now.
+		this.#books.clear();
+		await this.#sweep();
+		this.#oomWatch?.stop();
+		this.#listeners.clear();
+	}
+
+	#view(server: Server): ServerView {
+		const instances = [...this.#live.values()].filter((channel) => channel.server === server.name).length;
+		return {
+			name: server.name,
+			...(server.title === undefined ? {} : { title: server.title }),
+			...(server.description === undefined ? {} : { description: server.description }),
+			enabled: server.enabled,
+			source: describeSource(server.source),
+			callTimeoutMs: server.callTimeoutMs,
+			preparation: this.#preparations.view(server),
+			instances,
+		};
+	}
+
+	*#enabled(): Iterable<Server> {
+		for (const server of this.#catalog.servers.values()) if (server.enabled) yield server;
+	}
+
+	#changed(): void {
+		if (this.#listeners.size === 0) return;
+		const { state } = this;
+		for (const listener of this.#listeners) listener(state);
+	}
+
+	#engineFound(): void {
+		const found = this.#identify();
+		this.#identity = found;
+		found.then(
+			async (identity) => {
+				this.#oomWatch ??= startOomWatch(this.#options.engine, identity.gateway);
+				await this.#sweep();
+				this.#preparations.require(this.#enabled());
+			},
+			(error: unknown) => {
+				if (this.#identity === found) this.#identity = undefined;
+				this.#options.log.warn('engine lost again', { code: toSlipwayError(error).code });
+			},
+		);
+	}
+
+	async #identify(): Promise<Identity> {
+		const { engine, gatewayId, hostDir, fallbackGatewayId, fallbackHostDir } = this.#options;
+		const self = gatewayId === undefined || hostDir === undefined ? await inspectSelf(engine) : undefined;
+		return {
+			gateway: gatewayId ?? self?.composeProject ?? self?.containerName ?? fallbackGatewayId,
+			hostDir: hostDir ?? self?.composeFolder ?? fallbackHostDir,
+		};
+	}
+
+	async #sweep(): Promise<void> {
+		const { engine, log } = this.#options;
+		if (this.#identity === undefined || !engine.state.reachable) return;
+		try {
+			const { gateway } = await this.#identity;
+			const count = await sweep(engine, { gateway, boot: this.#boot, books: this.#books });
+			if (count > 0) log.warn('orphans swept', { count });
+		} catch (error) {
+			log.warn('sweep failed', { code: toSlipwayError(error).code });
+		}
+	}
+
+	async #prepare(source: Source, context: PreparationContext): Promise<PreparedImage> {
+		const { engine, nodeImage } = this.#options;
+		engine.assertReachable();
+		if (source.kind === 'image') return ensureImage(engine, source.reference, context);
+		const { gateway } = await this.#identityNow();
+		return ensureNpmImage(this.#dependencies(), source, {
+			...context,
+			gateway,
+			boot: this.#boot,
+			nodeImage,
+			books: this.#books,
+		});
+	}
+
+	#identityNow(): Promise<Identity> {
+		if (this.#identity === undefined) throw new SlipwayError('SLIPWAY_ENGINE_UNREACHABLE');
+		return this.#identity;
+	}
+
+	#dependencies(): ContainerDependencies {
+		if (this.#oomWatch === undefined) throw new SlipwayError('SLIPWAY_ENGINE_UNREACHABLE');
+		return { engine: this.#options.engine, oomWatch: this.#oomWatch };
+	}
+
+	async #launch(server: Server, signal: AbortSignal): Promise<Channel> {
+		await this.#identityNow();
+		const image = await this.#waitForImage(server, signal);
+		try {
+			return await this.#startInTurn(server, image, signal);
+		} catch (error) {
+			// Removed behind our back: make it again, and let this caller have the new one.
+			if (!(error instanceof SlipwayError) || error.code !== 'SLIPWAY_IMAGE_MISSING') throw error;
+			this.#preparations.forget(server);
+			return await this.#startInTurn(server, await this.#waitForImage(server, signal), signal);
+		}
+	}
+
+	#startInTurn(server: Server, image: PreparedImage, signal: AbortSignal): Promise<Channel> {
+		return this.#queue.run(async () => {
+			if (this.#live.size + this.#starting >= this.#options.instancesMax)
+				throw new SlipwayError('SLIPWAY_INSTANCES_FULL', { retryAfterSeconds: 5 });
+			this.#starting += 1;
+			try {
+				return await this.#start(server, image, signal);
+			} finally {
+				this.#starting -= 1;
+			}
+		}, signal);
+	}
+
+	async #waitForImage(server: Server, signal: AbortSignal): Promise<PreparedImage> {
+		const timeout = AbortSignal.timeout(INSTANCE_LIMITS.preparationWaitMs);
+		try {
+			return await this.#preparations.wait(server, AbortSignal.any([signal, timeout]));
+		} catch (error) {
+			signal.throwIfAborted();
+			if (timeout.aborted) throw new SlipwayError('SLIPWAY_PREPARATION_TIMEOUT');
+			throw error;
+		}
+	}
+
+	async #start(server: Server, image: PreparedImage, signal: AbortSignal): Promise<Channel> {
+		const { gateway, hostDir } = await this.#identityNow();
+		const { engine, mountRoots, log } = this.#options;
+		const instance = randomUUID() as InstanceId;
+		this.#books.add(instance);
+		try {
+			const roots = mountRoots.map((root) => posix.resolve(hostDir, root));
+			const mountSources = server.mounts.map(({ source }) => resolveMount(source, { hostDir, roots }));
+			const volumeNames = await ensureVolumes(engine, server, {
+				gateway,
+				boot: this.#boot,
+				books: this.#books,
+				imageId: image.id,
+			});
+			const spec = buildSpec(server, image, { gateway, boot: this.#boot, instance, mountSources, volumeNames });
+			const channel = await startContainer(this.#dependencies(), spec, signal);
+			this.#enter(channel);
+			log.debug('instance started', { server: server.name, instance });
+			return channel;
+		} catch (error) {
+			this.#books.delete(instance);
+			throw error;
+		}
+	}
+
+	#enter(channel: ContainerChannel): void {
+		const { instance, server, startedAt } = channel;
+		this.#live.set(instance, channel);
+		this.#changed();
+		void channel.ended.then(async ({ cause, exitCode, stderr }) => {
+			this.#live.delete(instance);
+			const ended = { at: new Date().toISOString(), cause, ...(exitCode === undefined ? {} : { exitCode }) };
+			this.#ended.unshift({ instance, server, startedAt: startedAt.toISOString(), ended, stderr });
+			this.#ended.splice(INSTANCE_LIMITS.endedKeptMax);
+			this.#options.log.info('instance ended', {
+				server,
+				instance,
+				cause,
+				...(exitCode === undefined ? {} : { exitCode }),
+			});
+			// Also when it ended by itself: this waits for the removal, and forces it when the engine was lost meanwhile.
+			await channel.stop('prompt');
+			this.#books.delete(instance);
+			this.#changed();
+		});
+	}
+}
+
+function startOomWatch(engine: Engine, gateway: string): OomWatch {
+	const watch = new OomWatch(engine, gateway);
+	watch.start();
+	return watch;
+}
+
+function withServer(error: SlipwayError, server: ServerName): SlipwayError {
+	return error.details.server === undefined
+		? new SlipwayError(error.code, { ...error.details, server }, { cause: error })
+		: error;
+}

@@ -1,0 +1,162 @@
+/**
+ * The launcher's end of the seam: a Launcher served on a unix socket.
+ *
+ * Who may connect is the file system's business: the socket lies in a folder that only the gateway's group can enter.
+ */
+import { chmod, unlink } from 'node:fs/promises';
+import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Channel, InstanceEnd } from '../channel.ts';
+import { SlipwayError, toErrorRecord, toSlipwayError } from '../errors.ts';
+import type { InstanceId, ServerName } from '../ids.ts';
+import { INSTANCE_LIMITS, LAUNCHER_LIMITS } from '../limits.ts';
+import type { Log } from '../log.ts';
+import type { Launcher, LauncherState } from './contract.ts';
+import { INSTANCE_HEADER, PATHS, ROUTES, UPGRADE_PROTOCOL } from './wire.ts';
+
+export interface LauncherServerOptions {
+	readonly launcher: Launcher;
+	readonly socketPath: string;
+	readonly log: Log;
+}
+
+/**
+ * INVARIANT: a channel lives no longer than the connection that asked for it. When the gateway dies, its
+ * connections close, and with them every Instance that it held.
+ */
+export class LauncherServer {
+	readonly #options: LauncherServerOptions;
+	readonly #http: HttpServer;
+	readonly #channels = new Map<InstanceId, Channel>();
+	/** How the latest ended, for a gateway that asks after the stream closed. Oldest first. */
+	readonly #ends = new Map<InstanceId, InstanceEnd>();
+
+	constructor(options: LauncherServerOptions) {
+		this.#options = options;
+		this.#http = createServer((request, response) => void this.#answer(request, response));
+		this.#http.on('upgrade', (request: IncomingMessage, socket: Duplex) => void this.#upgrade(request, socket));
+	}
+
+	/** Listens. A socket file that an earlier run left behind is replaced. */
+	async start(): Promise<void> {
+		const { socketPath } = this.#options;
+		await unlink(socketPath).catch((error: NodeJS.ErrnoException) => {
+			if (error.code !== 'ENOENT') throw error;
+		});
+		const { promise, resolve, reject } = Promise.withResolvers<void>();
+		this.#http.once('error', reject);
+		this.#http.listen(socketPath, resolve);
+		await promise;
+		// Connecting needs the right to write. The folder decides who gets as far as this file.
+		await chmod(socketPath, 0o666);
+	}
+
+	async stop(): Promise<void> {
+		const { promise, resolve } = Promise.withResolvers<void>();
+		this.#http.close(() => resolve());
+		this.#http.closeAllConnections();
+		await promise;
+	}
+
+	async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+		request.resume();
+		try {
+			const url = request.url ?? '';
+			if (url === PATHS.state && request.method === 'GET') return this.#pushState(response);
+			if (url === PATHS.report && request.method === 'GET')
+				return sendJson(response, 200, await this.#options.launcher.report());
+			const end = ROUTES.end.exec(url)?.[1];
+			if (end !== undefined && request.method === 'GET')
+				return sendJson(response, 200, await this.#end(end as InstanceId));
+			const [, stop, patience] = ROUTES.stop.exec(url) ?? [];
+			if (stop !== undefined && request.method === 'POST') {
+				await this.#channels.get(stop as InstanceId)?.stop(patience === 'patient' ? 'patient' : 'prompt');
+				return sendJson(response, 200, {});
+			}
+			sendError(response, new SlipwayError('SLIPWAY_PATH_UNKNOWN'));
+		} catch (error) {
+			sendError(response, toSlipwayError(error));
+		}
+	}
+
+	#end(instance: InstanceId): Promise<InstanceEnd> | InstanceEnd {
+		return this.#channels.get(instance)?.ended ?? this.#ends.get(instance) ?? { cause: 'lost', stderr: '' };
+	}
+
+	#pushState(response: ServerResponse): void {
+		response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+		let latest: LauncherState | undefined = this.#options.launcher.state;
+		const push = (): void => {
+			// A peer that does not read gets the newest state when it does, and not all that it missed.
+			if (response.writableNeedDrain) return;
+			response.write(latest === undefined ? '\n' : `${JSON.stringify(latest)}\n`);
+			latest = undefined;
+		};
+		push();
+		const unsubscribe = this.#options.launcher.subscribe((state) => {
+			latest = state;
+		});
+		const pushing = setInterval(() => latest !== undefined && push(), LAUNCHER_LIMITS.statePushIntervalMs);
+		const beating = setInterval(push, LAUNCHER_LIMITS.heartbeatMs);
+		response.once('close', () => {
+			unsubscribe();
+			clearInterval(pushing);
+			clearInterval(beating);
+		});
+	}
+
+	async #upgrade(request: IncomingMessage, socket: Duplex): Promise<void> {
+		const hungUp = new AbortController();
+		socket.on('error', () => undefined);
+		socket.once('close', () => hungUp.abort(new SlipwayError('SLIPWAY_CLIENT_GONE')));
+		try {
+			const name = ROUTES.launch.exec(request.url ?? '')?.[1];
+			if (name === undefined || request.method !== 'POST') throw new SlipwayError('SLIPWAY_PATH_UNKNOWN');
+			const channel = await this.#options.launcher.launch(decodeURIComponent(name) as ServerName, hungUp.signal);
+			if (hungUp.signal.aborted) return void channel.stop('prompt');
+			this.#join(channel, socket);
+		} catch (error) {
+			if (!hungUp.signal.aborted) refuseUpgrade(socket, toSlipwayError(error));
+		}
+	}
+
+	#join(channel: Channel, socket: Duplex): void {
+		const { instance } = channel;
+		this.#channels.set(instance, channel);
+		socket.write(
+			`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${UPGRADE_PROTOCOL}\r\n${INSTANCE_HEADER}: ${instance}\r\n\r\n`,
+		);
+		socket.pipe(channel.stream);
+		channel.stream.pipe(socket);
+		socket.once('close', () => void channel.stop('prompt'));
+		void channel.ended.then((end) => {
+			this.#channels.delete(instance);
+			this.#ends.set(instance, end);
+			for (const oldest of this.#ends.keys()) {
+				if (this.#ends.size <= INSTANCE_LIMITS.endedKeptMax) break;
+				this.#ends.delete(oldest);
+			}
+		});
+	}
+}
+
+function sendJson(response: ServerResponse, status: number, body: unknown): void {
+	response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+}
+
+function sendError(response: ServerResponse, error: SlipwayError): void {
+	if (!response.headersSent) sendJson(response, errorStatus(error), toErrorRecord(error));
+	else response.destroy();
+}
+
+function refuseUpgrade(socket: Duplex, error: SlipwayError): void {
+	const body = JSON.stringify(toErrorRecord(error));
+	socket.end(
+		`HTTP/1.1 ${errorStatus(error)} Refused\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+	);
+}
+
+/** Never 2xx: on this wire that is success. */
+function errorStatus({ row }: SlipwayError): number {
+	return row.httpStatus < 400 ? 502 : row.httpStatus;
+}

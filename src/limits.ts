@@ -1,0 +1,197 @@
+/**
+ * Every bound of Slipway, in one place, each with its unit in its name.
+ *
+ * A bound that an operator may move is a setting (config.ts) whose default stands here.
+ * Nothing else in the tree holds a number that limits anything.
+ */
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** What a client may send, and how slowly. */
+export const HTTP_LIMITS = Object.freeze({
+	headerBytesMax: 16 * KIB,
+	headerCountMax: 64,
+	bodyBytesMax: 4 * MIB,
+	/** Depth of objects and arrays in a request body; deeper documents have no use and cost a stack. */
+	jsonDepthMax: 64,
+	/** Messages in one batch (revision 2025-03-26 alone has batches). The SDK's own bound. */
+	batchMessagesMax: 100,
+	connectionsMax: 4096,
+	requestsPerSocketMax: 1000,
+	headersTimeoutMs: 10_000,
+	requestTimeoutMs: 30_000,
+	keepAliveTimeoutMs: 5_000,
+	connectionsCheckingIntervalMs: 1_000,
+	/** How long the rest of a refused body is thrown away before the connection is cut. */
+	lingerMs: 1_000,
+	sessionIdCharsMax: 128,
+	requestIdCharsMax: 64,
+	/** Admin routes (status, metrics), for each principal or address. */
+	adminRequestsPerMinuteMax: 600,
+});
+
+/** Server-sent events to a client. */
+export const SSE_LIMITS = Object.freeze({
+	/** Bytes buffered for one client before its source is paused. */
+	bufferedBytesMax: 1 * MIB,
+	/** A client that takes nothing for so long is cut. */
+	stallMs: 30_000,
+	keepAliveMs: 15_000,
+	/** A request that has no answer yet is given a stream after so long, so that its client sees life. */
+	openAfterMs: 5_000,
+	/** Messages and bytes kept for a session whose GET stream is not open yet. */
+	queuedMessagesMax: 256,
+	queuedBytesMax: 1 * MIB,
+});
+
+/** The stdio of an Instance. */
+export const STDIO_LIMITS = Object.freeze({
+	/** A line of stdout; the SDK's own bound. */
+	lineBytesMax: 10 * MIB,
+	/** A frame of the Engine's attach stream. dockerd sends 32 KiB at most. */
+	frameBytesMax: 1 * MIB,
+	/** What may wait for a server that does not read its stdin. */
+	stdinQueuedBytesMax: 4 * MIB,
+	stdinStallMs: 30_000,
+	/** Lines on stdout that are no JSON-RPC, in a window, before the Instance is ended. */
+	noiseLinesMax: 100,
+	noiseWindowMs: 10_000,
+	noiseSamplesMax: 3,
+	noiseSampleCharsMax: 200,
+	stderrRingBytesMax: 64 * KIB,
+	/** The tail of stderr that goes into an error or into /status. */
+	stderrTailCharsMax: 2 * KIB,
+});
+
+/** Sessions and the calls in them. */
+export const SESSION_LIMITS = Object.freeze({
+	sessionsMax: 2000,
+	sessionsPerPrincipalMax: 64,
+	idleMs: 30 * 60_000,
+	absoluteMs: 24 * 60 * 60_000,
+	/** A session idle for so long and with no stream open may be ended to make room for a new one. */
+	evictableAfterMs: 60_000,
+	inFlightMax: 32,
+	/** Questions of a server that its client has not answered yet. */
+	questionsMax: 128,
+	callTimeoutMs: 60_000,
+	/** No call lasts longer, whatever progress it reports and whomever it asks. */
+	callTimeoutMsMax: 10 * 60_000,
+	/** How often deadlines are looked at; one timer for all sessions. */
+	tickMs: 1_000,
+});
+
+/** Instances over time. */
+export const INSTANCE_LIMITS = Object.freeze({
+	instancesMax: 32,
+	concurrentStartsMax: 2,
+	startsQueuedMax: 64,
+	/**
+	 * From create to the answer to `initialize`; the preparation of an image does not count. With the time that
+	 * ending such a server takes, its client hears of it within 30 s.
+	 */
+	startTimeoutMs: 27_000,
+	/** How long a caller waits for the preparation of an image. */
+	preparationWaitMs: 10 * 60_000,
+	stopEofMs: 5_000,
+	stopTermMs: 3_000,
+	/** The same two when someone waits for the end (DELETE, drain). */
+	promptStopEofMs: 300,
+	promptStopTermMs: 2_000,
+	/** How long ended Instances are remembered, for their cause and stderr. */
+	endedKeptMax: 64,
+});
+
+/** The Docker Engine. */
+export const ENGINE_LIMITS = Object.freeze({
+	apiVersionMin: '1.44',
+	requestTimeoutMs: 20_000,
+	pingIntervalMs: 1_000,
+	pingTimeoutMs: 1_500,
+	reconnectDelayMsMin: 250,
+	reconnectDelayMsMax: 10_000,
+	sweepIntervalMs: 60_000,
+	/** An out-of-memory event may come so long after the exit that it explains. */
+	oomEventLagMs: 150,
+	/** After the end of a stream the Engine is given so long to say why. */
+	exitReportMs: 1_000,
+});
+
+/** Images made from packages. */
+export const PREPARATION_LIMITS = Object.freeze({
+	concurrentMax: 2,
+	resolveTimeoutMs: 120_000,
+	buildTimeoutMs: 10 * 60_000,
+	pullTimeoutMs: 10 * 60_000,
+	lockBytesMax: 8 * MIB,
+	logTailCharsMax: 4 * KIB,
+	/** A failed preparation is tried again when someone asks, but not sooner than this. */
+	retryAfterMs: 10_000,
+});
+
+/** The catalog file. */
+export const CATALOG_LIMITS = Object.freeze({
+	fileBytesMax: 1 * MIB,
+	serversMax: 256,
+	reloadDelayMs: 200,
+	/** Bind mounts of single files and some network disks send no events; the file's state is looked at too. */
+	pollIntervalMs: 2_000,
+	/** Depth of objects and arrays in the file. The form itself needs six. */
+	jsonDepthMax: 32,
+	/** Problems told of one file; the rest are counted. */
+	problemsMax: 10,
+	/** What is repeated of a wrong value in a message. */
+	quotedCharsMax: 80,
+	titleCharsMax: 100,
+	descriptionCharsMax: 1000,
+	/** npm's own bound for the name of a package. */
+	packageNameCharsMax: 214,
+	packageVersionCharsMax: 256,
+	imageReferenceCharsMax: 512,
+	/** Words of `command` and of `args`, each. */
+	wordsMax: 128,
+	wordCharsMax: 4 * KIB,
+	envMax: 128,
+	envNameCharsMax: 128,
+	envValueCharsMax: 32 * KIB,
+	volumesMax: 16,
+	mountsMax: 16,
+	pathCharsMax: 1024,
+	/** Below are the users of hosts and of images. */
+	userIdMin: 10_000,
+	/** The Engine's own bound. */
+	userIdMax: 2_147_483_647,
+	callTimeoutMsMin: 1_000,
+});
+
+/** The seam between gateway and launcher. */
+export const LAUNCHER_LIMITS = Object.freeze({
+	/** A state push is a whole state; they are sent no more often than this. */
+	statePushIntervalMs: 100,
+	/** A push with nothing new, so that a dead peer is noticed. */
+	heartbeatMs: 1_000,
+	silenceMsMax: 5_000,
+	stateBytesMax: 4 * MIB,
+	reconnectDelayMs: 250,
+});
+
+/** The end of a process. */
+export const DRAIN_LIMITS = Object.freeze({
+	inFlightMs: 20_000,
+	/** How often it is looked whether the last call in flight has ended. */
+	pollMs: 50,
+	stopMs: 8_000,
+	totalMs: 30_000,
+});
+
+/** Labels of metrics. */
+export const METRIC_LIMITS = Object.freeze({
+	toolsPerServerMax: 512,
+	toolNameCharsMax: 128,
+});
+
+/** The health check of a container. */
+export const HEALTH_LIMITS = Object.freeze({
+	timeoutMs: 3_000,
+});

@@ -1,0 +1,126 @@
+/**
+ * The metrics of the gateway, through prom-client. Labels come from the catalog, from the lists of tools that servers
+ * gave, and from the error table, each bounded; never from what a client sends.
+ */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { METRIC_LIMITS } from './limits.ts';
+
+/** What is read at the time of a scrape. */
+export interface MetricSources {
+	readonly sessions: () => Iterable<readonly [server: string, count: number]>;
+	readonly instances: () => Iterable<readonly [server: string, count: number]>;
+	readonly streams: () => number;
+	readonly engineReachable: () => boolean;
+	readonly launcherReachable: () => boolean;
+}
+
+/** How one request ended. */
+export interface CallSample {
+	/** The name of the tool, with tools/call. */
+	readonly tool: string | undefined;
+	readonly outcome: string;
+	readonly durationMs: number;
+}
+
+export class Metrics {
+	readonly #registry = new Registry();
+	readonly #tools = new Map<string, Set<string>>();
+	readonly #requests = new Counter({
+		name: 'mcp_requests_total',
+		help: 'Requests of clients to servers, by server, tool (of tools/call) and how they ended.',
+		labelNames: ['server', 'tool', 'status'],
+		registers: [this.#registry],
+	});
+	readonly #durations = new Histogram({
+		name: 'mcp_request_duration_seconds',
+		help: 'How long servers took to answer, by server and tool (of tools/call).',
+		labelNames: ['server', 'tool'],
+		buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
+		registers: [this.#registry],
+	});
+	readonly #starts = new Histogram({
+		name: 'slipway_start_duration_seconds',
+		help: 'How long a session waited from its initialize to the answer, preparation of the image included.',
+		labelNames: ['server', 'outcome'],
+		buckets: [0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 30, 60, 120],
+		registers: [this.#registry],
+	});
+	readonly #refusals = new Counter({
+		name: 'slipway_http_errors_total',
+		help: 'Requests answered with an error of the table, by its code.',
+		labelNames: ['code'],
+		registers: [this.#registry],
+	});
+	readonly #noise = new Counter({
+		name: 'slipway_noise_lines_total',
+		help: 'Lines on the stdout of servers that were no JSON-RPC.',
+		labelNames: ['server'],
+		registers: [this.#registry],
+	});
+
+	constructor(sources: MetricSources) {
+		collectDefaultMetrics({ register: this.#registry, prefix: 'slipway_' });
+		const perServer = (name: string, help: string, read: MetricSources['sessions']): void => {
+			const gauge: Gauge = new Gauge({
+				name,
+				help,
+				labelNames: ['server'],
+				registers: [this.#registry],
+				collect() {
+					gauge.reset();
+					for (const [server, count] of read()) gauge.set({ server }, count);
+				},
+			});
+		};
+		const single = (name: string, help: string, read: () => number): void => {
+			const gauge: Gauge = new Gauge({ name, help, registers: [this.#registry], collect: () => gauge.set(read()) });
+		};
+		perServer('slipway_sessions', 'Sessions, by server.', sources.sessions);
+		perServer('slipway_instances', 'Containers that run, by server.', sources.instances);
+		single('slipway_streams', 'Event streams that clients hold open.', sources.streams);
+		single('slipway_engine_up', 'Whether the Docker Engine answers.', () => Number(sources.engineReachable()));
+		single('slipway_launcher_up', 'Whether the launcher answers.', () => Number(sources.launcherReachable()));
+	}
+
+	call(server: string, { tool, outcome, durationMs }: CallSample): void {
+		const label = this.#toolLabel(server, tool);
+		this.#requests.inc({ server, tool: label, status: outcome.replace(/^SLIPWAY_/, '').toLowerCase() });
+		this.#durations.observe({ server, tool: label }, durationMs / 1000);
+	}
+
+	start(server: string, outcome: string, durationMs: number): void {
+		this.#starts.observe({ server, outcome: outcome.replace(/^SLIPWAY_/, '').toLowerCase() }, durationMs / 1000);
+	}
+
+	refusal(code: string): void {
+		this.#refusals.inc({ code });
+	}
+
+	noise(server: string): void {
+		this.#noise.inc({ server });
+	}
+
+	/** Names of tools become label values when their server listed them, up to a bound. */
+	tools(server: string, names: readonly string[]): void {
+		const known = this.#tools.get(server) ?? new Set();
+		this.#tools.set(server, known);
+		for (const name of names) {
+			if (known.size >= METRIC_LIMITS.toolsPerServerMax) return;
+			if (name.length <= METRIC_LIMITS.toolNameCharsMax) known.add(name);
+		}
+	}
+
+	/** The text of a scrape. */
+	text(): Promise<string> {
+		return this.#registry.metrics();
+	}
+
+	get contentType(): string {
+		return this.#registry.contentType;
+	}
+
+	#toolLabel(server: string, tool: string | undefined): string {
+		if (tool === undefined) return '';
+		return this.#tools.get(server)?.has(tool) ? tool : 'other';
+	}
+}

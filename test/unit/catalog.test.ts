@@ -1,0 +1,466 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import type { Server } from '../../src/catalog/catalog.ts';
+import { loadCatalog, parseCatalog } from '../../src/catalog/load.ts';
+import { catalogJsonSchema } from '../../src/catalog/schema.ts';
+import { SlipwayError } from '../../src/errors.ts';
+import type { ServerName } from '../../src/ids.ts';
+import { CATALOG_LIMITS } from '../../src/limits.ts';
+
+const SHIPPED = new URL('../../catalog/', import.meta.url).pathname;
+
+/** Whether an error is the catalog's, with every one of the parts in its message. */
+function names(...parts: readonly string[]): (error: unknown) => true {
+	return (error) => {
+		assert.ok(error instanceof SlipwayError, String(error));
+		assert.equal(error.code, 'SLIPWAY_CATALOG_INVALID');
+		for (const part of parts) assert.ok(error.message.includes(part), `${part}\n is not in\n${error.message}`);
+		return true;
+	};
+}
+
+function parseServer(entry: object): Server {
+	const server = parseCatalog(JSON.stringify({ servers: { one: entry } }), 'catalog.json').servers.get(
+		'one' as ServerName,
+	);
+	assert.ok(server);
+	return server;
+}
+
+function messageOf(parse: () => unknown): string {
+	try {
+		parse();
+	} catch (error) {
+		assert.ok(error instanceof SlipwayError);
+		return error.message;
+	}
+	return assert.fail('nothing was thrown');
+}
+
+const PACKAGE = { npm: 'one@1.0.0' };
+const DIGEST = `sha256:${'0a'.repeat(32)}`;
+
+test('an entry with nothing but a source has every default', () => {
+	assert.deepEqual(parseServer({ npm: '@scope/one@1.2.3-rc.1' }), {
+		name: 'one',
+		enabled: true,
+		source: { kind: 'npm', name: '@scope/one', version: '1.2.3-rc.1' },
+		command: [],
+		args: [],
+		env: {},
+		volumes: [],
+		mounts: [],
+		resources: { memoryBytes: 268_435_456, nanoCpus: 1_000_000_000, pidsMax: 128, tmpBytes: 33_554_432, shmBytes: 0 },
+		user: { uid: 65532, gid: 65532 },
+		callTimeoutMs: 60_000,
+	});
+});
+
+test('an entry with every field keeps every field', () => {
+	const server = parseServer({
+		image: `registry.example:5000/acme/mcp:1.4@${DIGEST}`,
+		title: 'One',
+		description: 'Two\nlines.',
+		command: ['serve'],
+		args: ['--fast', ''],
+		env: { A: '1', constructor: 'inert' },
+		volumes: [{ name: 'one', target: '/var/lib/one' }],
+		mounts: [
+			{ source: './data', target: '/files' },
+			{ source: '/srv/x', target: '/x', readOnly: false },
+		],
+		resources: { memory: '1g', cpus: 0.5, pids: 512, tmp: '16m', shm: '64m' },
+		user: '10001:20002',
+		callTimeout: 1.5,
+		enabled: false,
+	});
+	assert.deepEqual(server, {
+		name: 'one',
+		title: 'One',
+		description: 'Two\nlines.',
+		enabled: false,
+		source: { kind: 'image', reference: `registry.example:5000/acme/mcp:1.4@${DIGEST}` },
+		command: ['serve'],
+		args: ['--fast', ''],
+		env: { A: '1', constructor: 'inert' },
+		volumes: [{ name: 'one', target: '/var/lib/one' }],
+		mounts: [
+			{ source: './data', target: '/files', readOnly: true },
+			{ source: '/srv/x', target: '/x', readOnly: false },
+		],
+		resources: {
+			memoryBytes: 1_073_741_824,
+			nanoCpus: 500_000_000,
+			pidsMax: 512,
+			tmpBytes: 16_777_216,
+			shmBytes: 67_108_864,
+		},
+		user: { uid: 10001, gid: 20002 },
+		callTimeoutMs: 1500,
+	});
+});
+
+test('a user without a group has the group of its own number', () => {
+	assert.deepEqual(parseServer({ ...PACKAGE, user: '10001' }).user, { uid: 10001, gid: 10001 });
+});
+
+test('names that objects have of their own are names like others', () => {
+	const catalog = parseCatalog('{"servers": {"constructor": {"npm": "one@1.0.0"}}}', 'c');
+	assert.deepEqual([...catalog.servers.keys()], ['constructor']);
+});
+
+test('a catalog without servers is a catalog', () => {
+	assert.equal(parseCatalog('{"servers": {}}', 'c').servers.size, 0);
+});
+
+test('a message names the file, the line and column, the place, the fix and the nearest field', () => {
+	const text = '{\n  "servers": {\n    "memory": {\n      "npmm": "one@1.0.0"\n    }\n  }\n}\n';
+	assert.equal(
+		messageOf(() => parseCatalog(text, 'catalog.json')),
+		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, image, title, description, command, args, env, volumes, mounts, resources, user, callTimeout, enabled; did you mean "npm"?',
+	);
+});
+
+test('every problem is told, in the order of the file, up to a bound', () => {
+	const servers = Object.fromEntries(Array.from({ length: 12 }, (_, index) => [`s${index}`, { npm: `one-${index}` }]));
+	const lines = messageOf(() => parseCatalog(JSON.stringify({ servers }, null, 1), 'c')).split('\n');
+	assert.equal(lines.length, 1 + CATALOG_LIMITS.problemsMax + 1);
+	assert.equal(lines[0], 'The catalog is wrong. 12 problems:');
+	assert.match(lines[1] ?? '', /^c:4:11 servers\.s0\.npm: "one-0" names no version\. /);
+	assert.equal(lines.at(-1), '… and 2 more.');
+});
+
+test('a flood of unknown fields is told in bounded time and length', () => {
+	const fields = Object.fromEntries(Array.from({ length: 50_000 }, (_, index) => [`field${index}`, 0]));
+	const message = messageOf(() => parseCatalog(JSON.stringify({ servers: {}, ...fields }), 'c'));
+	assert.match(message, /^The catalog is wrong\. 50000 problems:/);
+	assert.ok(message.length < 2000);
+});
+
+const BAD_TEXTS: readonly (readonly [text: string, ...parts: string[]])[] = [
+	['', 'c:1:1: the file is empty. Write at least {"servers": {}}.'],
+	[' \n', 'c:1:1: the file is empty.'],
+	['{', 'c:1:2: a closing } was expected.'],
+	['[1', 'c:1:3: a closing ] was expected.'],
+	['{"servers": {},}', 'c:1:15: a trailing comma. Remove it.'],
+	['{"servers": {}, "x": [1,]}', 'c:1:24: a trailing comma. Remove it.'],
+	['// hello\n{"servers": {}}', 'c:1:1: JSON has no comments. Remove it.'],
+	['{"servers": /* none */ {}}', 'c:1:13: JSON has no comments. Remove it.'],
+	['{"servers": {}} {}', 'c:1:17: the end of the file was expected.'],
+	['{"servers" {}}', 'c:1:12: a colon was expected.'],
+	['{"servers": {} "x": 1}', 'c:1:16: a comma was expected.'],
+	['{"servers": }', 'c:1:13: a value was expected.'],
+	["{'servers': {}}", `c:1:2: JSON has no "'servers'". Remove it, or put it in double quotes`],
+	['{servers: {}}', 'c:1:2: JSON has no "servers". '],
+	['{"servers": {"a\nb": 1}}', 'c:1:14: '],
+	['{"servers": {}, "a": "\t"}', 'c:1:22: a text has a line break or another control character in it.'],
+	['{"a": "\\x"}', 'c:1:7: one of " \\ / b f n r t u was expected after \\.'],
+	['{"a": 01}', 'c:1:'],
+	[`${'['.repeat(200_000)}`, `c:1:33: more than ${CATALOG_LIMITS.jsonDepthMax} objects and lists in each other.`],
+	['{"servers": {}, "servers": {}}', 'c:1:17 servers: stands here twice. Remove one of them.'],
+	['{"servers": {"a": {"npm": "a@1.0.0", "npm": "b@1.0.0"}}}', 'c:1:38 servers.a.npm: stands here twice.'],
+	['{"servers": {"a": 1, "\\u0061": 2}}', 'c:1:22 servers.a: stands here twice.'],
+	['{"servers": {"__proto__": {}}}', 'c:1:14 servers.__proto__: is not a name to use. Choose another.'],
+	['{"__proto__": {"servers": {}}}', 'c:1:2 __proto__: is not a name to use.'],
+	['[]', 'c:1:1: must be an object in {}, not a list in [].'],
+	['null', 'c:1:1: must be an object in {}, not null.'],
+	['{}', 'c:1:1 servers: is missing. Add it.'],
+	['{"servers": []}', 'c:1:13 servers: must be an object in {}, not a list in [].'],
+	['{"servers": {"a": true}}', 'c:1:19 servers.a: must be an object in {}, not true.'],
+	[
+		'{"servers": {}, "server": {}}',
+		'c:1:17 server: unknown field. Known fields are $schema, servers; did you mean "servers"?',
+	],
+	['{"servers": {}, "groups": {}}', 'c:1:17 groups: unknown field.'],
+	[
+		'{"servers": {"A b": {"npm": "a@1.0.0"}}}',
+		'c:1:14 servers["A b"]: is not the name of a server. Write 1 to 64 of a-z',
+	],
+	['{"servers": {"a__b": {"npm": "a@1.0.0"}}}', 'c:1:14 servers.a__b: is not the name of a server.'],
+	['{"servers": {"-a": {"npm": "a@1.0.0"}}}', 'c:1:14 servers["-a"]: is not the name of a server.'],
+	['{"servers": {"": {"npm": "a@1.0.0"}}}', 'c:1:14 servers[""]: is not the name of a server.'],
+];
+
+for (const [text, ...parts] of BAD_TEXTS) {
+	test(`refused: ${JSON.stringify(text.slice(0, 60))}`, () => {
+		assert.throws(() => parseCatalog(text, 'c'), names(...parts));
+	});
+}
+
+const BAD_ENTRIES: readonly (readonly [entry: object, ...parts: string[]])[] = [
+	[{}, 'servers.one: names nothing to run. Add "npm": "name@version" or "image": "name:tag".'],
+	[{ ...PACKAGE, image: 'one:1' }, 'servers.one.image: has both "npm" and "image". Keep one of them.'],
+	[{ npm: 1 }, 'servers.one.npm: must be a text, not a number. Put it in double quotes.'],
+	[{ npm: 'one' }, '"one" names no version. Pin one, as in "one@1.2.3"; `npm view one version` tells the newest.'],
+	[{ npm: '@a/one' }, '"@a/one" names no version. Pin one, as in "@a/one@1.2.3"; `npm view @a/one version` tells'],
+	[{ npm: 'one@' }, '"one@" names no version.'],
+	...['latest', '^1.0.0', '1', '1.2', '1.x', '>=1.0.0', '01.0.0', 'v1.0.0', '1.0.0+build', '1.0.0 ', '*'].map(
+		(version) => [{ npm: `one@${version}` }, `"${version}" is not an exact version. Pin one`] as const,
+	),
+	...['', 'One@1.0.0', '-g@1.0.0', '.one@1.0.0', '../one@1.0.0', '@/one@1.0.0', '@a/../b@1.0.0', '@../b@1.0.0'].map(
+		(npm) => [{ npm }, 'is not the name of an npm package. Write "name@version"'] as const,
+	),
+	[{ npm: 'git+https://example.org/one.git@1.0.0' }, 'is not the name of an npm package.'],
+	[{ npm: 'npm:one@1.0.0' }, 'is not the name of an npm package.'],
+	[{ npm: `${'a'.repeat(215)}@1.0.0` }, 'is not the name of an npm package.'],
+	[
+		{ image: 'acme/mcp' },
+		'"acme/mcp" names no tag or digest.',
+		'as in "acme/mcp:1.2.3" or "…@sha256:<64 hex digits>".',
+	],
+	[{ image: 'localhost:5000/mcp' }, '"localhost:5000/mcp" names no tag or digest.'],
+	[{ image: 'mcp:latest' }, 'the tag "latest" moves. Name a tag other than latest'],
+	...['', 'Acme/mcp:1', 'acme//mcp:1', 'mcp:1@sha256:abc', '-v:1', 'mcp:1 --privileged', 'http://x/y:1', 'a/:1'].map(
+		(image) => [{ image }, 'servers.one.image: ', 'is not an image reference. Write "name:tag"'] as const,
+	),
+	[
+		{ image: `${'a'.repeat(CATALOG_LIMITS.imageReferenceCharsMax)}:1` },
+		'servers.one.image: is too long. Keep it to 512 characters.',
+	],
+	[
+		{ ...PACKAGE, command: ['serve'] },
+		'servers.one.command: goes with "image" only. Put what the package is to be told in "args".',
+	],
+	[{ image: 'one:1', command: [] }, 'servers.one.command: is empty. Fill it in, or leave the field out.'],
+	[{ image: 'one:1', command: 'serve' }, 'servers.one.command: must be a list in [], not a text.'],
+	[{ ...PACKAGE, args: ['\0'] }, 'servers.one.args[0]: has a NUL character in it. Remove it.'],
+	[{ ...PACKAGE, args: [1] }, 'servers.one.args[0]: must be a text, not a number. Put it in double quotes.'],
+	[
+		{ ...PACKAGE, args: Array(CATALOG_LIMITS.wordsMax + 1).fill('') },
+		'servers.one.args: has too many entries. Keep at most 128.',
+	],
+	[{ ...PACKAGE, title: '' }, 'servers.one.title: is empty.'],
+	[{ ...PACKAGE, title: 'a\nb' }, 'servers.one.title: has a line break or another control character in it. Remove it.'],
+	[{ ...PACKAGE, description: '\u001b[31m' }, 'servers.one.description: has a control character in it. Remove it.'],
+	[
+		{ ...PACKAGE, env: { 'A-B': '' } },
+		'servers.one.env.A-B: is not the name of a variable. Write letters, digits and "_"',
+	],
+	[{ ...PACKAGE, env: { PORT: 8080 } }, 'servers.one.env.PORT: must be a text, not a number. Put it in double quotes.'],
+	[{ ...PACKAGE, env: { A: '\0' } }, 'servers.one.env.A: has a NUL character in it.'],
+	[
+		{ ...PACKAGE, env: Object.fromEntries(Array.from({ length: 129 }, (_, index) => [`A${index}`, ''])) },
+		'servers.one.env: has 129 entries. Keep at most 128.',
+	],
+	[
+		{ ...PACKAGE, volumes: [{ name: 'Data', target: '/data' }] },
+		'servers.one.volumes[0].name: is not the name of a volume.',
+	],
+	[{ ...PACKAGE, volumes: [{ name: 'data' }] }, 'servers.one.volumes[0].target: is missing. Add it.'],
+	[
+		{ ...PACKAGE, volumes: [{ name: 'a', target: '/a', readonly: true }] },
+		'volumes[0].readonly: unknown field. Known fields are name, target.',
+	],
+	[
+		{ ...PACKAGE, mounts: [{ source: './a', target: '/a', readonly: true }] },
+		'mounts[0].readonly: unknown field. Known fields are source, target, readOnly; did you mean "readOnly"?',
+	],
+	...['data', '', './data', '../data'].map(
+		(target) =>
+			[{ ...PACKAGE, volumes: [{ name: 'a', target }] }, 'volumes[0].target: ', 'is not an absolute path.'] as const,
+	),
+	...['/a/', '//a', '/a/./b', '/a/../b'].map(
+		(target) => [{ ...PACKAGE, volumes: [{ name: 'a', target }] }, 'is not in its shortest form. Write "/'] as const,
+	),
+	[{ ...PACKAGE, volumes: [{ name: 'a', target: '/' }] }, 'the whole file system cannot be covered.'],
+	...[
+		'/proc',
+		'/proc/1',
+		'/sys/fs',
+		'/dev/shm',
+		'/tmp/x',
+		'/run/secrets',
+		'/var/run',
+		'/etc/passwd',
+		'/usr',
+		'/var',
+		'/usr/local',
+		'/bin',
+	].map((target) => [{ ...PACKAGE, volumes: [{ name: 'a', target }] }, `"${target}" is in the way of /`] as const),
+	[
+		{ ...PACKAGE, volumes: [{ name: 'a', target: '/a' }], mounts: [{ source: './a', target: '/a/b' }] },
+		'servers.one.mounts[0].target: "/a/b" overlaps with volumes[0].target ("/a"). Choose places apart.',
+	],
+	[
+		{
+			...PACKAGE,
+			mounts: [
+				{ source: './a', target: '/a/b' },
+				{ source: './b', target: '/a' },
+			],
+		},
+		'servers.one.mounts[1].target: "/a" overlaps with mounts[0].target ("/a/b").',
+	],
+	...['data', '~/data', 'C:\\data', '../data', ''].map(
+		(source) =>
+			[
+				{ ...PACKAGE, mounts: [{ source, target: '/a' }] },
+				'mounts[0].source: ',
+				'starts with neither "./" nor "/".',
+			] as const,
+	),
+	[
+		{ ...PACKAGE, mounts: [{ source: './../data', target: '/a' }] },
+		'leaves the folder it starts from. Write the absolute path.',
+	],
+	[{ ...PACKAGE, mounts: [{ source: './a/../../b', target: '/a' }] }, 'leaves the folder it starts from.'],
+	[{ ...PACKAGE, mounts: [{ source: './data/', target: '/a' }] }, 'is not in its shortest form. Write "./data".'],
+	[{ ...PACKAGE, mounts: [{ source: './/data', target: '/a' }] }, 'is not in its shortest form. Write "./data".'],
+	[{ ...PACKAGE, mounts: [{ source: '/a/../b', target: '/a' }] }, 'is not in its shortest form. Write "/b".'],
+	...['/', './', './.', '/..'].map(
+		(source) =>
+			[{ ...PACKAGE, mounts: [{ source, target: '/a' }] }, 'is too much to mount. Name a folder in it'] as const,
+	),
+	[{ ...PACKAGE, mounts: [{ source: './a\nb', target: '/a' }] }, 'the path has a control character in it. Remove it.'],
+	[
+		{ ...PACKAGE, resources: { memory: '300m' } },
+		'resources.memory: must be one of "64m", "128m", "256m", "512m", "1g", "2g", "4g".',
+	],
+	[{ ...PACKAGE, resources: { cpus: 3 } }, 'servers.one.resources.cpus: must be one of 0.5, 1, 2, 4.'],
+	[
+		{ ...PACKAGE, resources: { gpus: 1 } },
+		'resources.gpus: unknown field. Known fields are memory, cpus, pids, tmp, shm; did you mean "cpus"?',
+	],
+	...['root', '0', '0:0', '1000', '10000:999', '010000', '10000:', '1e5', '-10000', '99999999999'].map(
+		(user) =>
+			[
+				{ ...PACKAGE, user },
+				'servers.one.user: is not a user. Write "uid" or "uid:gid", numbers of 10000 or more',
+			] as const,
+	),
+	[{ ...PACKAGE, user: '4294967296' }, 'servers.one.user: has an id above 2147483647.'],
+	[{ ...PACKAGE, callTimeout: 0 }, 'servers.one.callTimeout: is less than 1. Write 1 or more.'],
+	[{ ...PACKAGE, callTimeout: 601 }, 'servers.one.callTimeout: is more than 600. Write 600 or less.'],
+	[{ ...PACKAGE, callTimeout: '60' }, 'servers.one.callTimeout: must be a number, not a text.'],
+	[{ ...PACKAGE, enabled: 'no' }, 'servers.one.enabled: must be true or false, not a text.'],
+];
+
+for (const [entry, ...parts] of BAD_ENTRIES) {
+	test(`refused: ${JSON.stringify(entry).slice(0, 100)}`, () => {
+		assert.throws(() => parseServer(entry), names('catalog.json:1:', ...parts));
+	});
+}
+
+test('what would loosen a container, and what comes later, are unknown fields', () => {
+	const absent =
+		'privileged capAdd devices network pid ipc userns pypi secrets egress isolation replicas tools snapshot groups idleStop icon gpus';
+	for (const field of absent.split(' ')) {
+		assert.throws(() => parseServer({ ...PACKAGE, [field]: true }), names(`servers.one.${field}: unknown field.`));
+	}
+});
+
+test('a wrong value of a variable is not repeated', () => {
+	const message = messageOf(() => parseServer({ ...PACKAGE, env: { TOKEN: 'canary\0' } }));
+	assert.ok(!message.includes('canary'));
+});
+
+test('references to images that Docker understands are taken', () => {
+	const references = [
+		'mcp:1',
+		'acme/mcp:1.4',
+		`acme/mcp@${DIGEST}`,
+		`mcp:latest@${DIGEST}`,
+		'localhost:5000/a/b-c/d__e:v1',
+		'ghcr.io/acme/mcp:latest-1',
+		'Registry.Example/mcp:1',
+		'[::1]:5000/mcp:1',
+	];
+	for (const image of references) assert.deepEqual(parseServer({ image }).source, { kind: 'image', reference: image });
+});
+
+test('names of packages that npm takes are taken', () => {
+	for (const name of ['a', 'a.b', 'a_b', '~a', '@a/b', '@a-b/_c', '@jsr/std__path', '0x']) {
+		assert.deepEqual(parseServer({ npm: `${name}@1.0.0` }).source, { kind: 'npm', name, version: '1.0.0' });
+	}
+});
+
+test('nothing of a catalog can be changed', () => {
+	const catalog = parseCatalog('{"servers": {"one": {"npm": "one@1.0.0"}}}', 'c');
+	assert.ok(Object.isFrozen(catalog));
+	const servers = catalog.servers as Map<ServerName, Server>;
+	assert.throws(() => servers.clear(), TypeError);
+	assert.throws(() => servers.delete('one' as ServerName), TypeError);
+	assert.throws(() => servers.set('two' as ServerName, parseServer(PACKAGE)), TypeError);
+	assert.equal(servers.size, 1);
+});
+
+test('the shipped catalog loads, as a file and by its folder', async () => {
+	const catalog = await loadCatalog(SHIPPED);
+	assert.deepEqual([...catalog.servers.keys()], ['everything', 'memory', 'filesystem', 'sequential-thinking']);
+	for (const server of catalog.servers.values()) assert.ok(server.enabled && server.title && server.description);
+	assert.deepEqual(await loadCatalog(join(SHIPPED, 'catalog.json')), catalog);
+});
+
+test('catalog.schema.json is what the schema generates', async () => {
+	const written: unknown = JSON.parse(await readFile(join(SHIPPED, 'catalog.schema.json'), 'utf8'));
+	assert.deepEqual(written, catalogJsonSchema());
+});
+
+test('an editor with the JSON Schema takes the shipped catalog, and refuses what we refuse', async () => {
+	const validate = new Ajv2020().compile(catalogJsonSchema());
+	assert.ok(
+		validate(JSON.parse(await readFile(join(SHIPPED, 'catalog.json'), 'utf8'))),
+		JSON.stringify(validate.errors),
+	);
+	for (const entry of [
+		{},
+		{ ...PACKAGE, image: 'one:1' },
+		{ ...PACKAGE, command: ['serve'] },
+		{ ...PACKAGE, privileged: true },
+		{ npm: 'one@latest' },
+		{ image: 'one:latest' },
+		{ ...PACKAGE, user: 'root' },
+		{ ...PACKAGE, resources: { cpus: 3 } },
+	]) {
+		assert.ok(!validate({ servers: { one: entry } }), JSON.stringify(entry));
+	}
+});
+
+test('every field of the JSON Schema says what it is for', () => {
+	const undescribed: string[] = [];
+	const visit = (schema: unknown, place: string): void => {
+		if (typeof schema !== 'object' || schema === null) return;
+		for (const [key, value] of Object.entries(schema)) {
+			if (key === 'properties') {
+				for (const [name, field] of Object.entries(value)) {
+					if (!Object.hasOwn(Object(field), 'description')) undescribed.push(`${place}.${name}`);
+				}
+			}
+			visit(value, `${place}.${key}`);
+		}
+	};
+	visit(catalogJsonSchema(), '');
+	assert.deepEqual(undescribed, []);
+});
+
+test('files that cannot be a catalog are refused with the fix', async (t) => {
+	const folder = await mkdtemp(join(tmpdir(), 'slipway-catalog-'));
+	t.after(() => rm(folder, { recursive: true }));
+	const file = join(folder, 'catalog.json');
+	await t.test('an empty folder', async () => {
+		const parts = [`${file}: no such file. Copy catalog/catalog.json of Slipway to there, or set SLIPWAY_CATALOG`];
+		await assert.rejects(loadCatalog(folder), names(...parts));
+	});
+	await t.test('a missing file', () => assert.rejects(loadCatalog(file), names(`${file}: no such file.`)));
+	await t.test('a device', () => assert.rejects(loadCatalog('/dev/zero'), names('/dev/zero: not a file.')));
+	await t.test('an empty file', async () => {
+		await writeFile(file, '');
+		await assert.rejects(loadCatalog(file), names(`${file}:1:1: the file is empty.`));
+	});
+	await t.test('a file that is too large', async () => {
+		await writeFile(file, ' '.repeat(CATALOG_LIMITS.fileBytesMax + 1));
+		await assert.rejects(loadCatalog(file), names(`${file}: larger than 1048576 bytes`));
+	});
+	await t.test('a file that is not UTF-8', async () => {
+		await writeFile(file, Buffer.from([0x22, 0xff, 0x22]));
+		await assert.rejects(loadCatalog(file), names(`${file}: not UTF-8. Save it as UTF-8.`));
+	});
+	await t.test('but not one with a byte order mark', async () => {
+		await writeFile(file, '\ufeff{"servers": {}}');
+		assert.equal((await loadCatalog(file)).servers.size, 0);
+	});
+});
