@@ -71,7 +71,7 @@ export const SESSION_LIMITS = Object.freeze({
 	idleMs: 30 * 60_000,
 	absoluteMs: 24 * 60 * 60_000,
 	/** A session idle for so long and with no stream open may be ended to make room for a new one. */
-	evictableAfterMs: 60_000,
+	evictableAfterMs: 15_000,
 	inFlightMax: 32,
 	/** Questions of a server that its client has not answered yet. */
 	questionsMax: 128,

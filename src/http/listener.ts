@@ -40,10 +40,12 @@ export class Listener {
 	readonly #options: ListenerOptions;
 	readonly #http: HttpServer;
 	readonly #admin: Express;
+	#doors: Doors;
 	readonly #requestIds = new WeakMap<IncomingMessage, string>();
 
 	constructor(options: ListenerOptions) {
 		this.#options = options;
+		this.#doors = options.doors;
 		this.#admin = options.admin((request) => this.#requestIdOf(request));
 		this.#http = createServer(
 			{
@@ -75,7 +77,9 @@ export class Listener {
 		});
 		this.#http.listen(port, address, () => {
 			const bound = this.#http.address();
-			resolve(typeof bound === 'object' && bound !== null ? bound.port : port);
+			const boundPort = typeof bound === 'object' && bound !== null ? bound.port : port;
+			this.#doors = { ...this.#doors, port: boundPort };
+			resolve(boundPort);
 		});
 		return promise;
 	}
@@ -95,9 +99,9 @@ export class Listener {
 	}
 
 	async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-		const { doors, authenticator, sessions } = this.#options;
+		const { authenticator, sessions } = this.#options;
 		try {
-			guard(request, doors);
+			guard(request, this.#doors);
 			const name = SERVER_PATH.exec(pathOf(request))?.[1];
 			if (name === undefined) return void this.#admin(request, response);
 			const principal = authenticator.authenticate(request);

@@ -31,6 +31,8 @@ export interface SessionOptions {
 	readonly principal: Principal;
 	readonly server: ServerName;
 	readonly callTimeoutMs: number;
+	/** Ends an abandoned session, if there is one, and resolves with whether there was. */
+	readonly makeRoom: () => Promise<boolean>;
 	/** Called once, when the session is over. */
 	readonly onEnd: (session: Session) => void;
 }
@@ -82,15 +84,10 @@ export class Session implements Standing {
 
 	/** Starts an Instance and passes the client's own `initialize` to it. Its answer goes to the exchange. */
 	async start(text: string, message: RequestMessage, exchange: HttpExchange): Promise<void> {
-		const { pool, metrics } = this.#dependencies;
+		const { metrics } = this.#dependencies;
 		this.enter(exchange);
 		try {
-			this.#lease = await pool.acquire({
-				server: this.server,
-				standing: this,
-				observer: this.#observer(),
-				signal: this.#ending.signal,
-			});
+			this.#lease = await this.#acquire();
 			void this.#lease.upstream.ended.then((reason) => this.#finish(reason));
 			this.#lease.upstream.request(text, message, {
 				exchange,
@@ -181,6 +178,22 @@ export class Session implements Standing {
 	async end(patience: Patience): Promise<void> {
 		this.#finish(new SlipwayError('SLIPWAY_SESSION_ENDED'));
 		await this.#lease?.release(patience);
+	}
+
+	/** Many clients never say that they are done: at the bound, an abandoned session makes room for a new one. */
+	async #acquire(): Promise<Lease> {
+		const request = { server: this.server, standing: this, observer: this.#observer(), signal: this.#ending.signal };
+		try {
+			return await this.#dependencies.pool.acquire(request);
+		} catch (error) {
+			if (
+				!(error instanceof SlipwayError) ||
+				error.code !== 'SLIPWAY_INSTANCES_FULL' ||
+				!(await this.#options.makeRoom())
+			)
+				throw error;
+			return this.#dependencies.pool.acquire(request);
+		}
 	}
 
 	#agree(answer: ResponseMessage): void {

@@ -56,9 +56,11 @@ export class Sessions {
 		server: ServerName;
 		callTimeoutMs: number;
 	}): Session {
-		const own = [...this.#sessions.values()].filter((session) => session.principal.id === principal.id);
+		const own = this.#of(principal);
 		if (own.length >= this.#options.perPrincipalMax || this.#sessions.size >= SESSION_LIMITS.sessionsMax) {
-			if (!evictOne(own)) throw new SlipwayError('SLIPWAY_SESSIONS_FULL', { retryAfterSeconds: 60 });
+			const abandoned = oldestAbandoned(own);
+			if (abandoned === undefined) throw new SlipwayError('SLIPWAY_SESSIONS_FULL', { retryAfterSeconds: 60 });
+			void abandoned.end('prompt');
 		}
 		const session = new Session(this.#dependencies, {
 			// 192 random bits: the id cannot be guessed. It names a session, and is no proof of who is asking.
@@ -66,6 +68,11 @@ export class Sessions {
 			principal,
 			server,
 			callTimeoutMs,
+			makeRoom: async () => {
+				const abandoned = oldestAbandoned(this.#of(principal));
+				await abandoned?.end('prompt');
+				return abandoned !== undefined;
+			},
 			onEnd: ({ id }) => this.#sessions.delete(id),
 		});
 		this.#sessions.set(session.id, session);
@@ -88,23 +95,26 @@ export class Sessions {
 		}
 	}
 
+	#of({ id }: Principal): Session[] {
+		return [...this.#sessions.values()].filter((session) => session.principal.id === id);
+	}
+
 	/** Ends all. */
 	async stop(): Promise<void> {
 		await Promise.all([...this.#sessions.values()].map((session) => session.end('prompt')));
 	}
 }
 
-/** Ends the session that was idle longest, if one was idle long enough to be taken for abandoned. */
-function evictOne(sessions: readonly Session[]): boolean {
+/** The session that was idle longest, if that is long enough to take it for abandoned. */
+function oldestAbandoned(sessions: readonly Session[]): Session | undefined {
 	const nowMs = performance.now();
 	let oldest: Session | undefined;
+	let oldestIdleMs: number = SESSION_LIMITS.evictableAfterMs;
 	for (const session of sessions) {
-		if (
-			session.idleMs(nowMs) >= SESSION_LIMITS.evictableAfterMs &&
-			session.idleMs(nowMs) > (oldest?.idleMs(nowMs) ?? 0)
-		)
-			oldest = session;
+		const idleMs = session.idleMs(nowMs);
+		if (idleMs < oldestIdleMs) continue;
+		oldest = session;
+		oldestIdleMs = idleMs;
 	}
-	void oldest?.end('prompt');
-	return oldest !== undefined;
+	return oldest;
 }

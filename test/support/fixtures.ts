@@ -1,0 +1,51 @@
+/** Servers of test/fixtures as catalog entries, and the image that they run in. */
+import { readFile } from 'node:fs/promises';
+import Docker from 'dockerode';
+import { type Catalog, createCatalog, type Server } from '../../src/catalog/catalog.ts';
+import type { ServerName } from '../../src/ids.ts';
+
+/** The image of this very test run: it has the fixtures at /app/test/fixtures and what they import. */
+export async function fixtureImage(): Promise<string> {
+	const mounts = await readFile('/proc/self/mountinfo', 'utf8');
+	const self = /\/containers\/([0-9a-f]{64})\/(?:hostname|hosts|resolv\.conf) /.exec(mounts)?.[1];
+	// Outside a container, scripts/test.ts builds it first.
+	if (self === undefined) return 'slipway-test:local';
+	return (await new Docker().getContainer(self).inspect()).Config.Image;
+}
+
+/** A catalog entry with every default. */
+export function server(name: string, source: Server['source'], overrides: Partial<Server> = {}): Server {
+	return {
+		name: name as ServerName,
+		enabled: true,
+		source,
+		command: [],
+		args: [],
+		env: {},
+		volumes: [],
+		mounts: [],
+		resources: { memoryBytes: 256 * 1024 ** 2, nanoCpus: 1e9, pidsMax: 128, tmpBytes: 32 * 1024 ** 2, shmBytes: 0 },
+		user: { uid: 65_532, gid: 65_532 },
+		callTimeoutMs: 60_000,
+		...overrides,
+	};
+}
+
+/** A catalog entry that runs a file of test/fixtures. */
+export function fixture(
+	name: string,
+	image: string,
+	command: readonly string[],
+	overrides: Partial<Server> = {},
+): Server {
+	const [file, ...args] = command;
+	return server(
+		name,
+		{ kind: 'image', reference: image },
+		{ command: ['node', `/app/test/fixtures/${file}`, ...args], ...overrides },
+	);
+}
+
+export function catalogOf(...servers: readonly Server[]): Catalog {
+	return createCatalog(servers);
+}
