@@ -21,8 +21,9 @@ COPY package.json ./
 COPY images images
 COPY catalog catalog
 COPY src src
-# The folder's owner becomes the owner of a new volume that is mounted on it.
-RUN mkdir -p /var/lib/slipway && chown 10001:10001 /var/lib/slipway && chmod 0700 /var/lib/slipway
+# A new volume that is mounted here takes over owner and mode. The group is for the role `all`, which is root without
+# capabilities: to the file system it is nobody special.
+RUN mkdir -p /var/lib/slipway && chown 10001:0 /var/lib/slipway && chmod 0770 /var/lib/slipway
 ENV SLIPWAY_DATA=/var/lib/slipway SLIPWAY_ADDRESS=0.0.0.0 SLIPWAY_CATALOG=/app/catalog
 USER 10001:10001
 EXPOSE 8080

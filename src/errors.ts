@@ -292,14 +292,6 @@ export const ERRORS = Object.freeze({
 		'Send less at once, or initialize a new session.',
 		true,
 	),
-	SLIPWAY_CLIENT_STALL: row(
-		200,
-		RPC_CODES.failed,
-		'info',
-		'The client stopped reading its stream.',
-		'Read the stream.',
-		true,
-	),
 	SLIPWAY_CLIENT_GONE: row(
 		200,
 		RPC_CODES.failed,

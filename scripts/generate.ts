@@ -1,0 +1,76 @@
+/**
+ * Writes what is generated from the code: docs/errors.md, docs/config.md, catalog/catalog.schema.json.
+ *
+ * Usage: node scripts/generate.ts          write them
+ *        node scripts/generate.ts --check  exit 1 if one of them is not what the code says
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { catalogJsonSchema } from '../src/catalog/schema.ts';
+import { SETTINGS } from '../src/config.ts';
+import { ERRORS } from '../src/errors.ts';
+
+const ROOT = new URL('../', import.meta.url);
+
+function row(...cells: readonly string[]): string {
+	return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+}
+
+function errorsPage(): string {
+	return [
+		'# Errors',
+		'',
+		'Generated from `src/errors.ts` by `npm run generate`; a test keeps both in step.',
+		'',
+		'An error is a JSON-RPC error whose `data` has the `code` of this table, the `nextStep`, whether it is `retryable`,',
+		'the `requestId` to look for in the log, and, where a server is to blame, its `exitCode` and the tail of its `stderr`.',
+		'HTTP 200 means that the call failed and not the exchange: it is the answer to one request of a session.',
+		'',
+		row('code', 'HTTP', 'JSON-RPC', 'retry', 'what happened', 'what to do'),
+		row('---', '---', '---', '---', '---', '---'),
+		...Object.entries(ERRORS).map(([code, { httpStatus, rpcCode, retryable, sentence, nextStep }]) =>
+			row(`\`${code}\``, String(httpStatus), String(rpcCode), retryable ? 'yes' : 'no', sentence, nextStep),
+		),
+		'',
+	].join('\n');
+}
+
+function configPage(): string {
+	return [
+		'# Settings',
+		'',
+		'Generated from `src/config.ts` by `npm run generate`; a test keeps both in step.',
+		'',
+		'Settings are environment variables. With compose they are taken from the shell or from a file `.env` beside',
+		'`compose.yaml`; none has to be set. An empty variable counts as one that is not set, and a variable that begins with',
+		'`SLIPWAY_` and is not in this table is an error, so that a typing mistake does not go unseen.',
+		'',
+		row('setting', 'default', 'used by', 'what it does'),
+		row('---', '---', '---', '---'),
+		...Object.entries(SETTINGS).map(([name, { byDefault, roles, description }]) =>
+			row(`\`${name}\``, byDefault, roles.join(', '), description),
+		),
+		'',
+		'Under compose, `SLIPWAY_CATALOG`, `SLIPWAY_API_KEY_FILE` and `SLIPWAY_DOCKER_SOCKET` are paths on the host, `SLIPWAY_DATA`',
+		'is a folder on the host or the name of a volume, and `SLIPWAY_ADDRESS` is the address of the host that the port is',
+		"published on. `SLIPWAY_TAG` is compose's own: the tag of the image that it builds (`local`).",
+		'',
+	].join('\n');
+}
+
+const PAGES: Readonly<Record<string, () => string>> = {
+	'docs/errors.md': errorsPage,
+	'docs/config.md': configPage,
+	'catalog/catalog.schema.json': () => `${JSON.stringify(catalogJsonSchema(), null, 2)}\n`,
+};
+
+let stale = 0;
+for (const [path, render] of Object.entries(PAGES)) {
+	const url = new URL(path, ROOT);
+	const text = render();
+	if (!process.argv.includes('--check')) writeFileSync(url, text);
+	else if (readFileSync(url, 'utf8') !== text) {
+		console.error(`${path} is stale: run \`npm run generate\`.`);
+		stale += 1;
+	}
+}
+process.exitCode = stale > 0 ? 1 : 0;
