@@ -16,7 +16,7 @@ import { EngineRefusal } from './engine.ts';
  *
  * @returns the connection, paused, with an error listener in place. Writing is stdin; `end()` is the end of stdin;
  *   reading gives the frames of frames.ts.
- * @throws SlipwayError SLIPWAY_ENGINE_UNREACHABLE, or EngineRefusal
+ * @throws SlipwayError SLIPWAY_ENGINE_UNREACHABLE, EngineRefusal, or the reason of `signal`
  */
 export function attach(socketPath: string, container: ContainerId, signal: AbortSignal): Promise<Socket> {
 	const { promise, resolve, reject } = Promise.withResolvers<Socket>();
@@ -43,6 +43,7 @@ export function attach(socketPath: string, container: ContainerId, signal: Abort
 	});
 	outgoing.once('timeout', () => outgoing.destroy(new Error('attach timed out')));
 	outgoing.on('error', (cause) => {
+		if (signal.aborted) return reject(signal.reason);
 		reject(new SlipwayError('SLIPWAY_ENGINE_UNREACHABLE', { reason: 'The attach to a container broke.' }, { cause }));
 	});
 	outgoing.end();

@@ -35,8 +35,10 @@ export async function startContainer(
 	signal: AbortSignal,
 ): Promise<ContainerChannel> {
 	const { engine } = dependencies;
-	const id = await createContainer(engine, spec, signal);
+	signal.throwIfAborted();
+	const id = await createContainer(engine, spec);
 	try {
+		signal.throwIfAborted();
 		const inspected = await engine.call((docker, abortSignal) => docker.getContainer(id).inspect({ abortSignal }), {
 			signal,
 		});
@@ -63,16 +65,20 @@ export async function removeContainer(engine: Engine, id: ContainerId): Promise<
 		await engine.callIfThere((docker, abortSignal) =>
 			docker.getContainer(id).remove({ force: true, v: true, abortSignal }),
 		);
+		// One that is being removed already refuses the above; it is not gone yet.
+		await engine.callIfThere((docker, abortSignal) =>
+			docker.getContainer(id).wait({ condition: 'removed', abortSignal }),
+		);
 	} catch {
 		// What is left when the engine is gone or refuses is the sweep's to remove: it goes by label, not by memory.
 	}
 }
 
-async function createContainer(engine: Engine, spec: ContainerSpec, signal: AbortSignal): Promise<ContainerId> {
+/** Not to be aborted: the engine would make the container all the same, and nobody would know its id. */
+async function createContainer(engine: Engine, spec: ContainerSpec): Promise<ContainerId> {
 	try {
-		const created = await engine.call(
-			(docker, abortSignal) => docker.createContainer({ name: spec.containerName, ...spec.body, abortSignal }),
-			{ signal },
+		const created = await engine.call((docker, abortSignal) =>
+			docker.createContainer({ name: spec.containerName, ...spec.body, abortSignal }),
 		);
 		return created.id as ContainerId;
 	} catch (error) {

@@ -176,7 +176,7 @@ export class Session implements Standing {
 
 	/** Ends the session. Resolves when its container is gone. */
 	async end(patience: Patience): Promise<void> {
-		this.#finish(new SlipwayError('SLIPWAY_SESSION_ENDED'));
+		this.#finish(new SlipwayError('SLIPWAY_SESSION_ENDED'), patience);
 		await this.#lease?.release(patience);
 	}
 
@@ -233,7 +233,7 @@ export class Session implements Standing {
 		};
 	}
 
-	#finish(reason: SlipwayError): void {
+	#finish(reason: SlipwayError, patience: Patience = 'prompt'): void {
 		if (this.#over) return;
 		this.#over = true;
 		if (this.#revision === undefined && this.#lease !== undefined)
@@ -243,7 +243,7 @@ export class Session implements Standing {
 		this.#stream?.end();
 		this.#queued.length = 0;
 		this.#options.onEnd(this);
-		void this.#lease?.release('prompt');
+		void this.#lease?.release(patience);
 	}
 
 	#log(error: SlipwayError): void {

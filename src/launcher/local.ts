@@ -208,8 +208,8 @@ export class LocalLauncher implements Launcher {
 		const { engine, gatewayId, hostDir, fallbackGatewayId, fallbackHostDir } = this.#options;
 		const self = gatewayId === undefined || hostDir === undefined ? await inspectSelf(engine) : undefined;
 		return {
-			gateway: gatewayId ?? self?.composeProject ?? self?.containerName ?? fallbackGatewayId,
-			hostDir: hostDir ?? self?.composeFolder ?? fallbackHostDir,
+			gateway: gatewayId ?? self?.compose?.project ?? self?.containerName ?? fallbackGatewayId,
+			hostDir: hostDir ?? self?.compose?.folder ?? fallbackHostDir,
 		};
 	}
 

@@ -1,0 +1,429 @@
+/** The launcher over its unix socket, on the real engine: what the gateway gets, and what it can never get. */
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
+import { createConnection } from 'node:net';
+import { text as readText } from 'node:stream/consumers';
+import { test } from 'node:test';
+import type { Server } from '../../src/catalog/catalog.ts';
+import type { Channel } from '../../src/channel.ts';
+import type { ServerName } from '../../src/ids.ts';
+import { RemoteLauncher } from '../../src/launcher/client.ts';
+import type { Launcher } from '../../src/launcher/contract.ts';
+import { LauncherServer } from '../../src/launcher/server.ts';
+import { INSTANCE_LIMITS } from '../../src/limits.ts';
+import { SILENT_LOG } from '../../src/log.ts';
+import {
+	type Bench,
+	type BenchOptions,
+	containersOf,
+	docker,
+	neverAborted,
+	openBench,
+	refusedWith,
+	removed,
+	until,
+	within,
+} from '../support/engine-bench.ts';
+import { greet, talk } from '../support/engine-talk.ts';
+import { fixture, fixtureImage, server } from '../support/fixtures.ts';
+
+const image = await fixtureImage();
+const IMAGE = { kind: 'image', reference: image } as const;
+const MIB = 1024 ** 2;
+
+interface Seam extends AsyncDisposable {
+	readonly bench: Bench;
+	readonly socketPath: string;
+	readonly remote: RemoteLauncher;
+	readonly listener: LauncherServer;
+	launch(name: string, signal?: AbortSignal): Promise<Channel>;
+	ask(options: RequestOptions, body?: string): Promise<{ status: number; body: string }>;
+}
+
+async function openSeam(servers: readonly Server[], options: BenchOptions = {}): Promise<Seam> {
+	const bench = await openBench(servers, options);
+	const socketPath = `${bench.folder}/launcher.sock`;
+	const listener = new LauncherServer({ launcher: bench.launcher, socketPath, log: SILENT_LOG });
+	await listener.start();
+	const remote = new RemoteLauncher({ socketPath, log: SILENT_LOG });
+	remote.start();
+	return {
+		bench,
+		socketPath,
+		remote,
+		listener,
+		launch: (name, signal = neverAborted()) =>
+			within(remote.launch(name as ServerName, signal), `the launch of ${name}`),
+		ask: async (request, body) => {
+			const outgoing = httpRequest({ socketPath, agent: false, ...request });
+			const response = Promise.withResolvers<IncomingMessage>();
+			outgoing.once('response', response.resolve);
+			outgoing.once('error', response.reject);
+			outgoing.once('upgrade', (upgraded, socket) => {
+				socket.destroy();
+				response.resolve(upgraded);
+			});
+			outgoing.end(body);
+			const answer = await within(response.promise, 'the answer');
+			return { status: answer.statusCode ?? 0, body: answer.statusCode === 101 ? '' : await readText(answer) };
+		},
+		[Symbol.asyncDispose]: async () => {
+			await remote.stop();
+			await within(listener.stop(), 'the stop of the socket');
+			await bench[Symbol.asyncDispose]();
+		},
+	};
+}
+
+const UPGRADE = { Connection: 'Upgrade', Upgrade: 'slipway-stdio' };
+
+test('stdio through the socket: both ways, any size, any split', async () => {
+	await using seam = await openSeam([fixture('plain', image, ['conversation.ts'])]);
+	const channel = await seam.launch('plain');
+	const conversation = await greet(channel);
+	const big = `${'x'.repeat(MIB)} Zażółć gęślą jaźń 🚢`;
+	assert.equal(await conversation.call('echo', { text: big }), big);
+	assert.equal((await conversation.call('big', { bytes: 3 * MIB })).length, 3 * MIB);
+	// A character in two writes.
+	const line = Buffer.from(
+		`${JSON.stringify({ jsonrpc: '2.0', id: 1000, method: 'tools/call', params: { name: 'echo', arguments: { text: '🚢' } } })}\n`,
+	);
+	const at = line.indexOf(Buffer.from('🚢')) + 2;
+	const answered = new Promise<string>((resolve) => {
+		channel.stream.on('data', (chunk: Buffer) => String(chunk).includes('"id":1000') && resolve(String(chunk)));
+	});
+	channel.stream.write(line.subarray(0, at));
+	await new Promise((resolve) => setTimeout(resolve, 20));
+	channel.stream.write(line.subarray(at));
+	assert.match(await within(answered, 'the answer'), /🚢/);
+	await within(channel.stop('prompt'), 'the stop');
+	assert.deepEqual(await containersOf(seam.bench.gatewayId), []);
+	assert.deepEqual(await within(channel.ended, 'the end'), { cause: 'stopped', exitCode: 0, stderr: '' });
+});
+
+test('a half-close through the socket: the server reads the end of stdin and still says its last', async () => {
+	await using seam = await openSeam([
+		server('last', IMAGE, { command: ['sh', '-c', 'cat; sleep 1; echo last words; echo on stderr >&2; exit 4'] }),
+	]);
+	const channel = await seam.launch('last');
+	const said = readText(channel.stream);
+	channel.stream.end('first words\n');
+	assert.equal(await within(said, 'the output'), 'first words\nlast words\n');
+	assert.deepEqual(await within(channel.ended, 'the end'), { cause: 'exited', exitCode: 4, stderr: 'on stderr' });
+});
+
+test('bytes survive the two sockets, 16 MiB of them each way', async () => {
+	await using seam = await openSeam([server('cat', IMAGE, { command: ['cat'] })]);
+	const channel = await seam.launch('cat');
+	const sent = randomBytes(16 * MIB);
+	const hash = createHash('sha256');
+	channel.stream.on('data', (chunk: Buffer) => hash.update(chunk));
+	channel.stream.end(sent);
+	await within(channel.ended, 'the end');
+	assert.equal(hash.digest('hex'), createHash('sha256').update(sent).digest('hex'));
+});
+
+test('death is told through the socket: code and stderr', async () => {
+	await using seam = await openSeam([fixture('plain', image, ['conversation.ts'])]);
+	const channel = await seam.launch('plain');
+	const conversation = await greet(channel);
+	await conversation.call('stderr', { text: 'before the fall' });
+	conversation.send({ id: 99, method: 'tools/call', params: { name: 'exit', arguments: { code: 9 } } });
+	assert.deepEqual(await within(channel.ended, 'the end'), { cause: 'exited', exitCode: 9, stderr: 'before the fall' });
+	const report = await seam.remote.report();
+	assert.deepEqual(
+		report.map(({ instance, ended }) => [instance, ended?.cause, ended?.exitCode]),
+		[[channel.instance, 'exited', 9]],
+	);
+});
+
+for (const mode of ['crlf', 'ignore-eof', 'ignore-eof-and-term']) {
+	test(`the gateway dies: its Instance goes (${mode})`, async () => {
+		await using seam = await openSeam([fixture('mine', image, ['misbehaving.ts', mode])]);
+		const channel = await seam.launch('mine');
+		await talk(channel).request('ping');
+		const { id } = await seam.bench.containerOf(channel);
+		// What the kernel does with the connections of a killed process.
+		channel.stream.destroy();
+		await removed(id);
+		await until(
+			'no Instance is in the books',
+			async () => (await seam.bench.launcher.report())[0]?.ended !== undefined,
+		);
+	});
+}
+
+test('the launcher stops while a gateway holds an Instance: nothing hangs, nothing is left', async () => {
+	await using seam = await openSeam([fixture('held', image, ['misbehaving.ts', 'ignore-eof'])]);
+	const channel = await seam.launch('held');
+	await talk(channel).request('ping');
+	await within(seam.listener.stop(), 'the stop of the socket', 20_000);
+	await within(seam.bench.launcher.stop(), 'the stop of the launcher');
+	assert.deepEqual(await containersOf(seam.bench.gatewayId), []);
+	await within(channel.ended, 'the end');
+});
+
+test('a gateway that goes away while it waits takes its wish along', async () => {
+	await using bench = await openBench([]);
+	const asked = Promise.withResolvers<AbortSignal>();
+	const waiting: Launcher = {
+		state: bench.launcher.state,
+		subscribe: () => () => undefined,
+		launch: (_, signal) => {
+			asked.resolve(signal);
+			return new Promise((__, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+		},
+		report: async () => [],
+		stop: async () => undefined,
+	};
+	const socketPath = `${bench.folder}/waiting.sock`;
+	const listener = new LauncherServer({ launcher: waiting, socketPath, log: SILENT_LOG });
+	await listener.start();
+	try {
+		const remote = new RemoteLauncher({ socketPath, log: SILENT_LOG });
+		const aborter = new AbortController();
+		const launch = remote.launch('any' as ServerName, aborter.signal).catch((error: unknown) => error);
+		const signal = await within(asked.promise, 'the wish');
+		assert.equal(signal.aborted, false);
+		const reason = new Error('the client has gone');
+		aborter.abort(reason);
+		assert.equal(await launch, reason);
+		if (!signal.aborted) await within(once(signal, 'abort'), 'the end of the wish');
+	} finally {
+		await within(listener.stop(), 'the stop of the socket');
+	}
+});
+
+test('aborting a launch through the socket leaves nothing; aborting after it has no effect', async () => {
+	await using seam = await openSeam([fixture('plain', image, ['misbehaving.ts', 'ignore-eof-and-term'])]);
+	for (const delayMs of [0, 10, 30, 60, 90]) {
+		const aborter = new AbortController();
+		setTimeout(() => aborter.abort(new Error('enough')), delayMs);
+		const outcome = await seam.launch('plain', aborter.signal).catch((error: Error) => error.message);
+		if (outcome !== 'enough') await (outcome as Channel).stop('prompt');
+	}
+	await until('nothing is left', async () => (await containersOf(seam.bench.gatewayId)).length === 0);
+
+	const aborter = new AbortController();
+	const channel = await seam.launch('plain', aborter.signal);
+	const conversation = talk(channel);
+	await conversation.request('ping');
+	aborter.abort();
+	await conversation.request('ping');
+});
+
+test('names that are not in the catalog, or hostile, are errors of the table and make nothing', async () => {
+	await using seam = await openSeam([
+		fixture('plain', image, ['conversation.ts']),
+		fixture('off', image, ['conversation.ts'], { enabled: false }),
+	]);
+	await refusedWith('SLIPWAY_SERVER_UNKNOWN', seam.launch('nobody'));
+	await refusedWith('SLIPWAY_SERVER_DISABLED', seam.launch('off'));
+	const hostile = [
+		'../plain',
+		'plain/../../x',
+		'__proto__',
+		'constructor',
+		'',
+		' plain',
+		'plain\0',
+		'PLAIN',
+		'%2e%2e',
+		'plain?x=1',
+		'ü',
+		'a'.repeat(10_000),
+	];
+	for (const name of hostile) {
+		const error = await seam.launch(name).catch((thrown: { code?: string }) => thrown.code);
+		assert.match(String(error), /^SLIPWAY_(SERVER_UNKNOWN|PATH_UNKNOWN)$/, JSON.stringify(name));
+	}
+	assert.deepEqual(await containersOf(seam.bench.gatewayId), []);
+});
+
+test('a compromised gateway: no method, path, header or body shapes a container', async () => {
+	await using seam = await openSeam([fixture('plain', image, ['conversation.ts'])]);
+	const evil = JSON.stringify({
+		Image: 'node:26-trixie-slim',
+		Cmd: ['sh', '-c', 'id'],
+		User: '0:0',
+		HostConfig: { Privileged: true, Binds: ['/:/host'] },
+		command: ['sh'],
+		image: 'node:26-trixie-slim',
+	});
+	const paths = [
+		'/',
+		'/v1',
+		'/v1/launch',
+		'/v1/launch/',
+		'/v1/launch/plain',
+		'/v1/launch/plain?image=evil',
+		'/v1/launch/plain/..%2f',
+		'/v1/launch/%',
+		'/v1/launch/%ff%fe',
+		'/v1/launch/%00',
+		'/V1/LAUNCH/plain',
+		'//v1/launch/plain',
+		'/v1.44/containers/create',
+		'/containers/create?name=evil',
+		'/containers/json',
+		'/v1/instances/00000000-0000-0000-0000-000000000000/stop?patience=prompt&x=1',
+		'/v1/instances/../../containers/create',
+		'/_ping',
+		'http://docker/containers/json',
+	];
+	for (const path of paths) {
+		for (const method of ['GET', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']) {
+			for (const headers of [{}, UPGRADE, { Connection: 'Upgrade', Upgrade: 'tcp' }]) {
+				if (path === '/v1/launch/plain' && method === 'POST' && 'Upgrade' in headers) continue;
+				const { status, body } = await seam.ask(
+					{ path, method, headers: { ...headers, 'Content-Type': 'application/json' } },
+					method === 'GET' ? undefined : evil,
+				);
+				assert.ok(status >= 400, `${method} ${path}: ${status} ${body}`);
+				const { code }: { code: string } = JSON.parse(body);
+				assert.match(code, /^SLIPWAY_(PATH_UNKNOWN|SERVER_UNKNOWN)$/, `${method} ${path}: ${code}`);
+			}
+		}
+	}
+	assert.deepEqual(await containersOf(seam.bench.gatewayId), []);
+
+	// The one thing that it may ask for comes as the catalog has it, whatever goes with the wish.
+	const outgoing = httpRequest({
+		socketPath: seam.socketPath,
+		method: 'POST',
+		path: '/v1/launch/plain',
+		headers: { ...UPGRADE, 'X-Image': 'evil', 'Content-Type': 'application/json', 'Content-Length': evil.length },
+	});
+	outgoing.end(evil);
+	const [response, socket] = await within(once(outgoing, 'upgrade'), 'the upgrade');
+	const instance = String((response as IncomingMessage).headers['slipway-instance']);
+	const { Config, HostConfig } = await seam.bench.inspect({ instance } as Channel);
+	assert.equal(Config.User, '65532:65532');
+	assert.deepEqual(Config.Cmd, ['node', '/app/test/fixtures/conversation.ts']);
+	assert.equal(HostConfig.Privileged, false);
+	assert.deepEqual(HostConfig.Binds ?? [], []);
+	(socket as { destroy(): void }).destroy();
+});
+
+test('bytes that are no HTTP close the connection and nothing else', async () => {
+	await using seam = await openSeam([fixture('plain', image, ['conversation.ts'])]);
+	for (const bytes of [
+		'\0\0\0\0',
+		'CONNECT docker:80 HTTP/1.1\r\n\r\n',
+		'GET / HTTP/1.1\r\n',
+		randomBytes(64 * 1024),
+	]) {
+		const socket = createConnection(seam.socketPath);
+		socket.on('error', () => undefined);
+		const closed = once(socket, 'close');
+		socket.resume();
+		socket.end(bytes);
+		await within(closed, 'the close');
+	}
+	await talk(await seam.launch('plain')).request('ping');
+});
+
+test('a state that is pushed through the socket is the launcher’s own', async () => {
+	await using seam = await openSeam([fixture('plain', image, ['conversation.ts'])]);
+	await until('the launcher is reachable', () => seam.remote.state.launcher.reachable);
+	await seam.launch('plain');
+	await until('the state has the Instance', () => seam.remote.state.servers[0]?.instances === 1);
+	assert.deepEqual(seam.remote.state, JSON.parse(JSON.stringify(seam.bench.launcher.state)));
+	// Nothing in it tells how a container is made.
+	const told = JSON.stringify(seam.remote.state);
+	for (const secret of ['conversation.ts', 'memoryBytes', '"env"', '65532']) assert.ok(!told.includes(secret), secret);
+});
+
+test('20 launches at once: never more starts at a time than may be, and every one is answered', async () => {
+	await using seam = await openSeam([fixture('crowd', image, ['misbehaving.ts', 'crlf'])]);
+	const filters = JSON.stringify({
+		type: ['container'],
+		event: ['create', 'start', 'die'],
+		label: [`dev.slipway.gateway=${seam.bench.gatewayId}`],
+	});
+	const events = await docker.getEvents({ filters });
+	const between = new Set<string>();
+	let most = 0;
+	let started = 0;
+	let held = '';
+	events.on('data', (chunk: Buffer) => {
+		held += chunk;
+		const lines = held.split('\n');
+		held = lines.pop() ?? '';
+		for (const line of lines) {
+			const { Action, Actor }: { Action: string; Actor: { ID: string } } = JSON.parse(line);
+			if (Action === 'create') between.add(Actor.ID);
+			else between.delete(Actor.ID);
+			if (Action === 'start') started += 1;
+			most = Math.max(most, between.size);
+		}
+	});
+	const channels = await Promise.all(Array.from({ length: 20 }, () => seam.launch('crowd')));
+	await Promise.all(channels.map((channel) => talk(channel).request('ping')));
+	await until('all starts were seen', () => started === 20);
+	assert.equal(new Set(channels.map(({ instance }) => instance)).size, 20);
+	assert.ok(most >= 1 && most <= INSTANCE_LIMITS.concurrentStartsMax, `${most} at a time`);
+	await within(Promise.all(channels.map((channel) => channel.stop('prompt'))), 'the stops');
+	(events as unknown as { destroy(): void }).destroy();
+	assert.deepEqual(await containersOf(seam.bench.gatewayId), []);
+});
+
+test('no more Instances than may be, and a place again after one ended', async () => {
+	await using seam = await openSeam([fixture('few', image, ['misbehaving.ts', 'crlf'])], {
+		launcher: { instancesMax: 2 },
+	});
+	const outcomes = await Promise.allSettled([seam.launch('few'), seam.launch('few'), seam.launch('few')]);
+	const refused = outcomes.filter((outcome) => outcome.status === 'rejected');
+	assert.equal(refused.length, 1);
+	const error = await refusedWith('SLIPWAY_INSTANCES_FULL', Promise.reject(refused[0]?.reason));
+	assert.ok((error.details.retryAfterSeconds ?? 0) > 0);
+	assert.equal((await containersOf(seam.bench.gatewayId)).length, 2);
+	const first = outcomes.find((outcome) => outcome.status === 'fulfilled');
+	await first?.value.stop('prompt');
+	await talk(await seam.launch('few')).request('ping');
+});
+
+test('stopping the launcher in the middle of starts leaves nothing', async () => {
+	for (const delayMs of [0, 15, 40, 80]) {
+		await using seam = await openSeam([fixture('crowd', image, ['misbehaving.ts', 'ignore-eof-and-term'])]);
+		const launches = Array.from({ length: 5 }, () => seam.remote.launch('crowd' as ServerName, neverAborted()));
+		const settled = Promise.allSettled(launches);
+		await new Promise((resolve) => setTimeout(resolve, delayMs));
+		await within(seam.bench.launcher.stop(), 'the stop');
+		assert.deepEqual(
+			(await containersOf(seam.bench.gatewayId)).map(({ State }) => State),
+			[],
+			`${delayMs} ms`,
+		);
+		for (const outcome of await within(settled, 'the answers')) {
+			if (outcome.status === 'fulfilled') await within(outcome.value.ended, 'the end');
+			else assert.match(String(outcome.reason.code), /^SLIPWAY_(DRAINING|LAUNCHER_UNREACHABLE)$/);
+		}
+		await new Promise((resolve) => setTimeout(resolve, 300));
+		assert.deepEqual(await containersOf(seam.bench.gatewayId), [], 'something came after the stop');
+	}
+});
+
+test('a launcher that is not there is told as such, and found again', async () => {
+	const socketPath = `/tmp/slipway-none-${randomBytes(6).toString('hex')}.sock`;
+	const remote = new RemoteLauncher({ socketPath, log: SILENT_LOG });
+	remote.start();
+	try {
+		await refusedWith('SLIPWAY_LAUNCHER_UNREACHABLE', remote.launch('any' as ServerName, neverAborted()));
+		await refusedWith('SLIPWAY_LAUNCHER_UNREACHABLE', remote.report());
+		assert.equal(remote.state.launcher.reachable, false);
+		await using bench = await openBench([fixture('plain', image, ['conversation.ts'])]);
+		const listener = new LauncherServer({ launcher: bench.launcher, socketPath, log: SILENT_LOG });
+		await listener.start();
+		await until('the launcher is found', () => remote.state.launcher.reachable);
+		await within(listener.stop(), 'the stop of the socket');
+		await until('the launcher is lost', () => !remote.state.launcher.reachable);
+		assert.equal(remote.state.engine.reachable, false);
+		await assert.rejects(readFile(socketPath));
+	} finally {
+		await remote.stop();
+	}
+});

@@ -1,0 +1,332 @@
+/** Servers that break a rule: their clients get an answer that says what happened, and nobody else notices. */
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { rawResult } from '../fixtures/raw-result.ts';
+import { answerOf, RawClient, type RpcMessage, textOf } from '../support/client-raw.ts';
+import { connectSdk } from '../support/client-sdk.ts';
+import { catalogOf, fixture, fixtureImage } from '../support/fixtures.ts';
+import { API_KEY, type Stack, startStack } from '../support/stack.ts';
+
+const MODES = [
+	'exit-at-once',
+	'exit-after-initialize',
+	'silent',
+	'garbage',
+	'wrong-version',
+	'deaf',
+	'noise',
+	'noise-flood',
+	'long-line',
+	'endless-line',
+	'ignore-eof',
+	'ignore-eof-and-term',
+	'closes-stdout',
+	'invalid-utf8',
+	'crlf',
+	'chunked',
+	'batch',
+	'duplicate-answer',
+	'stray-answer',
+	'big-integers',
+] as const;
+type Mode = (typeof MODES)[number];
+
+/** Far beyond what it takes when nothing else runs, and far below what a client would wait for in vain. */
+const SOON_MS = 20_000;
+
+let stack: Stack;
+let bystander: Promise<number>;
+const over = new AbortController();
+
+before(async () => {
+	const image = await fixtureImage();
+	const entries = MODES.map((mode) =>
+		fixture(mode, image, ['misbehaving.ts', mode], mode === 'deaf' ? { callTimeoutMs: 2000 } : {}),
+	);
+	stack = await startStack({
+		catalog: catalogOf(
+			...entries,
+			fixture('exit-at-once-3', image, ['misbehaving.ts', 'exit-at-once', '3']),
+			fixture('no-command', image, ['x'], { command: ['/no/such/command'] }),
+			fixture('conversation', image, ['conversation.ts']),
+		),
+	});
+	bystander = workOn();
+});
+
+/** Somebody whose server is well, at work all the while. Resolves with how many calls were answered. */
+async function workOn(): Promise<number> {
+	const { call, close } = await connectSdk(stack.endpoint('conversation'), { name: 'bystander' });
+	let calls = 0;
+	for (; !over.signal.aborted; calls++) {
+		const startedAtMs = performance.now();
+		assert.equal(await call('echo', { text: `call ${calls}` }), `call ${calls}`);
+		assert.ok(performance.now() - startedAtMs < SOON_MS, 'the bystander had to wait');
+		await sleep(50);
+	}
+	await close();
+	return calls;
+}
+
+after(async () => {
+	over.abort();
+	try {
+		assert.ok((await bystander) > 100, 'the bystander did not get far');
+	} finally {
+		await stack.stop();
+	}
+});
+
+function client(mode: string): RawClient {
+	return new RawClient(stack.endpoint(mode));
+}
+
+async function open(mode: Mode): Promise<RawClient> {
+	const raw = client(mode);
+	await raw.open();
+	return raw;
+}
+
+function codeOf({ error }: RpcMessage): unknown {
+	return error?.data?.['code'];
+}
+
+/** Somebody without a session gets 404 and -32001, and can begin anew. */
+async function assertOver(raw: RawClient): Promise<void> {
+	const reply = await raw.send('ping');
+	assert.equal(reply.status, 404);
+	assert.equal((await answerOf(reply)).error?.code, -32001);
+}
+
+async function metric(name: string, labels: string): Promise<number> {
+	const response = await fetch(`${stack.url}/metrics`, { headers: { authorization: `Bearer ${API_KEY}` } });
+	const line = (await response.text()).split('\n').find((text) => text.startsWith(`${name}{${labels}}`));
+	return Number(line?.split(' ').at(-1) ?? 0);
+}
+
+describe('servers that do not come up', { concurrency: 4 }, () => {
+	test('silent: the client hears of it when its time is over', { timeout: 90_000 }, async () => {
+		const startedAtMs = performance.now();
+		const reply = await client('silent').sendInitialize();
+		// It saw life long before.
+		assert.ok(performance.now() - startedAtMs < SOON_MS);
+		assert.equal(reply.isStream, true);
+		const { error } = await answerOf(reply);
+		assert.equal(error?.code, -32000);
+		assert.equal(error?.data?.['code'], 'SLIPWAY_START_TIMEOUT');
+		assert.equal(error?.data?.['server'], 'silent');
+		assert.ok(performance.now() - startedAtMs < 45_000);
+	});
+
+	test('a server that exits at once: its exit code and its last words', async () => {
+		for (const [name, exitCode] of [
+			['exit-at-once', 1],
+			['exit-at-once-3', 3],
+		] as const) {
+			const reply = await client(name).sendInitialize();
+			assert.equal(reply.status, 502);
+			assert.equal(reply.headers.get('mcp-session-id'), null);
+			const { error } = await answerOf(reply);
+			assert.equal(error?.data?.['code'], 'SLIPWAY_START_FAILED');
+			assert.equal(error?.data?.['exitCode'], exitCode);
+			assert.equal(String(error?.data?.['stderr']).trim(), 'exit-at-once: cannot find my configuration');
+			assert.equal(error?.data?.['requestId'], reply.headers.get('x-request-id'));
+		}
+		await assert.rejects(connectSdk(stack.endpoint('exit-at-once')), /SLIPWAY_START_FAILED/);
+	});
+
+	test('a command that is not there', async () => {
+		const reply = await client('no-command').sendInitialize();
+		assert.equal(reply.status, 502);
+		assert.equal(codeOf(await answerOf(reply)), 'SLIPWAY_COMMAND_INVALID');
+	});
+
+	test('garbage: it is ended as soon as that is clear', async () => {
+		const answer = await client('garbage').request('initialize', {
+			protocolVersion: '2025-11-25',
+			capabilities: {},
+			clientInfo: { name: 'raw', version: '1.0.0' },
+		});
+		assert.equal(codeOf(answer), 'SLIPWAY_PROTOCOL_NOISE');
+	});
+
+	test('a server that refuses the revision says so itself, and there is no session', async () => {
+		const raw = client('wrong-version');
+		const reply = await raw.sendInitialize();
+		assert.deepEqual((await answerOf(reply)).error, {
+			code: -32602,
+			message: 'Unsupported protocol version',
+			data: { supported: ['1999-12-31'] },
+		});
+		raw.sessionId = reply.headers.get('mcp-session-id') ?? undefined;
+		if (raw.sessionId !== undefined) {
+			// Its end is on its way when the answer is.
+			while ((await raw.send('ping')).status === 400);
+			await assertOver(raw);
+		}
+	});
+});
+
+describe('servers that end or stop listening', { concurrency: 4 }, () => {
+	test('one that ends after `initialize`: the session is over, and a new one may begin', async () => {
+		const raw = await openOrEnd('exit-after-initialize');
+		for (let round = 0; ; round++) {
+			assert.ok(round < 1000, 'the session lives on without a server');
+			const reply = await raw.send('tools/list');
+			const answer = await answerOf(reply);
+			assert.notEqual(answer.error, undefined);
+			if (reply.status === 404) break;
+			assert.equal(codeOf(answer), 'SLIPWAY_INSTANCE_EXITED');
+			assert.equal(answer.error?.data?.['exitCode'], 1);
+		}
+		await assertOver(raw);
+		assert.equal((await answerOf(await client('exit-after-initialize').sendInitialize())).error, undefined);
+	});
+
+	test('one that closes its stdout after an answer', async () => {
+		const raw = await open('closes-stdout');
+		assert.equal(textOf(await raw.call('echo', { text: 'the last' })), 'the last');
+		const startedAtMs = performance.now();
+		const answer = await raw.call('echo', { text: 'nobody hears' });
+		assert.notEqual(answer.error, undefined, 'it was answered');
+		assert.ok(performance.now() - startedAtMs < SOON_MS);
+	});
+
+	test('one that never reads: calls time out, and what is sent to it is bounded', { timeout: 100_000 }, async () => {
+		const raw = await open('deaf');
+		const answer = await raw.call('echo', { text: 'hello?' });
+		assert.equal(codeOf(answer), 'SLIPWAY_CALL_TIMEOUT');
+		const filler = { padding: 'x'.repeat(64 * 1024) };
+		let accepted = 0;
+		let refusal: RpcMessage | undefined;
+		while (refusal === undefined && accepted < 500) {
+			const reply = await raw.notify('notifications/filler', filler);
+			if (reply.status === 202) accepted += 1;
+			else refusal = await answerOf(reply);
+		}
+		assert.equal(codeOf(refusal ?? { jsonrpc: '2.0' }), 'SLIPWAY_STDIN_STALL');
+		// The bound, and what the pipes on the way hold.
+		assert.ok(accepted >= 32 && accepted < 320, `${accepted} were taken`);
+		// In the end it is ended for it, and every call with it.
+		const stream = await raw.stream();
+		await stream.text;
+		await assertOver(raw);
+	});
+
+	for (const mode of ['ignore-eof', 'ignore-eof-and-term'] as const) {
+		test(`${mode}: DELETE ends it all the same`, async () => {
+			const raw = await open(mode);
+			assert.equal(textOf(await raw.call('echo', { text: 'hello' })), 'hello');
+			assert.equal(await raw.end(), 200);
+			const left = await stack.containers();
+			assert.ok(!left.some(({ Labels }) => Labels['dev.slipway.server'] === mode), 'its container is there');
+		});
+	}
+});
+
+/** The handshake with a server that may be gone before it is complete. */
+async function openOrEnd(mode: Mode): Promise<RawClient> {
+	const raw = client(mode);
+	const reply = await raw.sendInitialize();
+	assert.equal((await answerOf(reply)).error, undefined);
+	raw.sessionId = reply.headers.get('mcp-session-id') ?? undefined;
+	return raw;
+}
+
+describe('servers that write what they should not', { concurrency: 4 }, () => {
+	test('noise between messages is passed over and counted', async () => {
+		const raw = await open('noise');
+		for (let call = 0; call < 3; call++) assert.equal(textOf(await raw.call('echo', { text: 'ok' })), 'ok');
+		assert.ok((await metric('slipway_noise_lines_total', 'server="noise"')) > 10);
+		await raw.end();
+	});
+
+	test('a flood of noise ends the server', async () => {
+		const raw = await open('noise-flood');
+		assert.equal(codeOf(await raw.call('flood')), 'SLIPWAY_PROTOCOL_NOISE');
+		await assertOver(raw);
+	});
+
+	test('a line of 9 MiB is an answer, and one of 11 MiB is the end', async () => {
+		const raw = await open('long-line');
+		const answer = await raw.call('long', { bytes: 9 * 1024 ** 2 });
+		assert.match(textOf(answer), /^x{9000000}x+$/);
+		assert.equal(codeOf(await raw.call('long')), 'SLIPWAY_LINE_TOO_LONG');
+		await assertOver(raw);
+	});
+
+	test('a line without an end is cut in time', async () => {
+		const raw = await open('endless-line');
+		const startedAtMs = performance.now();
+		const answer = await raw.call('endless');
+		assert.equal(codeOf(answer), 'SLIPWAY_LINE_TOO_LONG');
+		assert.ok(performance.now() - startedAtMs < SOON_MS);
+		await assertOver(raw);
+	});
+
+	test('bytes that are not UTF-8 are noise, and never part of an answer', async () => {
+		const raw = await open('invalid-utf8');
+		const reply = await raw.send('tools/call', { name: 'echo', arguments: { text: 'zażółć' } });
+		assert.equal(textOf(await answerOf(reply)), 'zażółć');
+		assert.ok(!(await reply.text).includes('\ufffd'));
+		assert.equal(await metric('slipway_noise_lines_total', 'server="invalid-utf8"'), 4);
+		await raw.end();
+	});
+
+	for (const mode of ['crlf', 'chunked', 'batch'] as const) {
+		test(`${mode}: works`, async () => {
+			const { client: sdk, call, close } = await connectSdk(stack.endpoint(mode));
+			const { tools } = await sdk.listTools();
+			assert.equal(tools[0]?.description, 'Zażółć gęślą jaźń 🚢');
+			assert.equal(await call('echo', { text: 'żółw 🐢' }), 'żółw 🐢');
+			assert.deepEqual(await sdk.ping(), {});
+			await close();
+		});
+	}
+
+	for (const mode of ['duplicate-answer', 'stray-answer'] as const) {
+		test(`${mode}: each call has one answer, its own`, async () => {
+			const raw = await open(mode);
+			const stream = await raw.stream();
+			const replies = await Promise.all(
+				Array.from({ length: 10 }, (_, id) =>
+					raw.send('tools/call', { name: 'echo', arguments: { text: `${id}` } }, id),
+				),
+			);
+			for (const [id, reply] of replies.entries()) {
+				await reply.text;
+				assert.equal(reply.messages.items.length, 1);
+				assert.equal(reply.messages.items[0]?.id, id);
+				assert.equal(textOf(reply.messages.items[0] ?? {}), `${id}`);
+			}
+			await raw.end();
+			await stream.text;
+			assert.deepEqual(stream.messages.items, []);
+		});
+	}
+
+	test('an answer arrives byte for byte', async () => {
+		const raw = await open('big-integers');
+		for (const id of [7, 'an "id"']) {
+			const reply = await raw.send('tools/call', { name: 'numbers', arguments: {} }, id);
+			assert.equal(await reply.text, `{"result":${rawResult},"id":${JSON.stringify(id)},"jsonrpc":"2.0"}`);
+		}
+		await raw.end();
+	});
+
+	test('and a request arrives at the server byte for byte', async () => {
+		const raw = await open('crlf');
+		const reply = await raw.post(
+			'{"params":{"name":"echo","arguments":{"text":"t"},"xBig":12345678.5e0,"\\u0061":1.50},"id":"x","method":"tools/call","jsonrpc":"2.0"}',
+		);
+		const { result } = await answerOf(reply);
+		assert.deepEqual(Reflect.get(Object(result?.['_meta']), 'test/params'), {
+			name: 'echo',
+			arguments: { text: 't' },
+			xBig: 12_345_678.5,
+			a: 1.5,
+		});
+		await raw.end();
+	});
+});
