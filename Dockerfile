@@ -29,4 +29,4 @@ USER 10001:10001
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --start-interval=1s --retries=3 CMD ["node", "src/main.ts", "health"]
 ENTRYPOINT ["node", "/app/src/main.ts"]
-CMD ["gateway"]
+CMD ["help"]

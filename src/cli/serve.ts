@@ -46,7 +46,7 @@ async function startRole(role: RoleName, context: RoleContext): Promise<void> {
 	const { config, log, invocation, parts } = context;
 	const { version, workDir } = invocation;
 	if (role === 'gateway') {
-		const launcher = new RemoteLauncher({ socketPath: option(invocation, 'launcher'), log });
+		const launcher = new RemoteLauncher({ socketPath: socketOption(invocation, 'launcher'), log });
 		launcher.start();
 		parts.push(launcher);
 		return startGateway(launcher, context);
@@ -56,7 +56,7 @@ async function startRole(role: RoleName, context: RoleContext): Promise<void> {
 		log,
 		version,
 		workDir,
-		...(role === 'launcher' ? { socketPath: option(invocation, 'socket') } : {}),
+		...(role === 'launcher' ? { socketPath: socketOption(invocation, 'socket') } : {}),
 	});
 	parts.push(started);
 	if (role === 'all') await startGateway(started.launcher, context);
@@ -93,12 +93,12 @@ async function readKeyFile(path: string | undefined): Promise<string | undefined
 	return key;
 }
 
-function option({ args }: Invocation, name: 'launcher' | 'socket'): string {
-	const { values } = parseArgs({ args: [...args], options: { [name]: { type: 'string' } } });
-	const value: unknown = values[name];
-	if (typeof value !== 'string')
-		throw new SlipwayError('SLIPWAY_CONFIG_INVALID', { reason: `--${name} <path> is missing.` });
-	return value;
+/** Where gateway and launcher meet, unless they are told otherwise: in compose, a volume of the two. */
+const DEFAULT_SOCKET = '/run/slipway/launcher.sock';
+
+function socketOption({ args }: Invocation, name: 'launcher' | 'socket'): string {
+	const { values } = parseArgs({ args: [...args], options: { [name]: { type: 'string', default: DEFAULT_SOCKET } } });
+	return String(values[name]);
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
