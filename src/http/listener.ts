@@ -12,12 +12,13 @@ import { type ErrorCode, SlipwayError, toSlipwayError } from '../errors.ts';
 import type { Launcher, ServerView } from '../launcher/contract.ts';
 import { HTTP_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
+import type { RpcId } from '../mcp/jsonrpc.ts';
 import type { Metrics } from '../metrics.ts';
 import { type Doors, guard, pathOf } from './guards.ts';
 import type { Authenticator } from './keys.ts';
 import { sendError, toRpcText } from './respond.ts';
 import type { Sessions } from './sessions.ts';
-import { serveStreamable } from './streamable.ts';
+import { serveStreamable, type Visit } from './streamable.ts';
 
 export interface ListenerOptions {
 	readonly doors: Doors;
@@ -100,6 +101,7 @@ export class Listener {
 
 	async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
 		const { authenticator, sessions } = this.#options;
+		let visit: Visit | undefined;
 		try {
 			guard(request, this.#doors);
 			const name = SERVER_PATH.exec(pathOf(request))?.[1];
@@ -107,9 +109,10 @@ export class Listener {
 			const principal = authenticator.authenticate(request);
 			const server = this.#findServer(name);
 			this.#assertAvailable(request);
-			await serveStreamable(sessions, { request, response, requestId: this.#requestIdOf(request), principal, server });
+			visit = { request, response, requestId: this.#requestIdOf(request), principal, server, rpcId: null };
+			await serveStreamable(sessions, visit);
 		} catch (error) {
-			this.#refuse(request, response, toSlipwayError(error));
+			this.#refuse(request, response, { error: toSlipwayError(error), id: visit?.rpcId ?? null });
 		}
 	}
 
@@ -128,7 +131,11 @@ export class Listener {
 			throw new SlipwayError('SLIPWAY_DRAINING', { retryAfterSeconds: 1 });
 	}
 
-	#refuse(request: IncomingMessage, response: ServerResponse, error: SlipwayError): void {
+	#refuse(
+		request: IncomingMessage,
+		response: ServerResponse,
+		{ error, id }: { error: SlipwayError; id: RpcId | null },
+	): void {
 		const requestId = this.#requestIdOf(request);
 		this.#options.metrics.refusal(error.code);
 		const { cause, code, row } = error;
@@ -139,7 +146,7 @@ export class Listener {
 			httpStatus: row.httpStatus,
 			...(code === 'SLIPWAY_INTERNAL' && cause instanceof Error ? { stack: cause.stack ?? '' } : {}),
 		});
-		sendError(request, response, { error, requestId });
+		sendError(request, response, { error, id, requestId });
 	}
 
 	/** The client's own id of the request where it is a plain one, so that its logs and ours can be joined. */

@@ -8,7 +8,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { SlipwayError } from '../errors.ts';
 import type { ServerView } from '../launcher/contract.ts';
 import { HTTP_LIMITS } from '../limits.ts';
-import { classify, type Message, type RequestMessage } from '../mcp/jsonrpc.ts';
+import { classify, type Message, type RequestMessage, type RpcId } from '../mcp/jsonrpc.ts';
 import { BATCH_REVISION, isModern, LEGACY_REVISIONS } from '../mcp/revisions.ts';
 import { toOneLine } from '../mcp/text.ts';
 import { readJsonBody } from './body.ts';
@@ -24,6 +24,8 @@ export interface Visit {
 	readonly requestId: string;
 	readonly principal: Principal;
 	readonly server: ServerView;
+	/** The id of the JSON-RPC request, as soon as it is known: what is answered with an error then carries it. */
+	rpcId: RpcId | null;
 }
 
 /** One request on a server's path. Throws a SlipwayError for whatever is answered with an error as a whole. */
@@ -46,6 +48,7 @@ async function post(sessions: Sessions, visit: Visit): Promise<void> {
 	const { text, value } = await readJsonBody(visit.request);
 	if (Array.isArray(value)) return postBatch(findSession(sessions, visit), visit, value);
 	const message = classifyOrThrow(value);
+	if (message.kind === 'request') visit.rpcId = message.id;
 	if (message.kind !== 'response' && isModern(versionOf(visit.request), message.params)) throw unsupportedRevision();
 	const line = toOneLine(text);
 	if (message.kind === 'request' && message.method === 'initialize')
