@@ -1,29 +1,31 @@
 /** What is shown once, at the first start: the key, and a client configuration that works as it is. */
 
 /** The text, key included. It goes to the terminal and nowhere else. */
-export function describeFirstKey(key: string, publicUrl: string): string {
-	const url = `${publicUrl}/servers/everything/mcp`;
-	const configuration = {
-		mcpServers: { everything: { type: 'http', url, headers: { Authorization: `Bearer ${key}` } } },
-	};
+export function describeFirstKey(key: string, publicUrl: string, servers: readonly string[]): string {
+	const named = servers.length > 0 ? servers : ['NAME'];
+	const entries = named.map((name) => [
+		name,
+		{ type: 'http', url: `${publicUrl}/servers/${name}/mcp`, headers: { Authorization: `Bearer ${key}` } },
+	]);
+	const configuration = JSON.stringify({ mcpServers: Object.fromEntries(entries) }, null, 2);
+	const [first = 'NAME'] = named;
+	const rule = '='.repeat(80);
 	return [
 		'',
-		'================================================================================',
+		rule,
 		'Slipway made an API key. It is shown this once, and kept only as a hash:',
 		'',
 		`  ${key}`,
 		'',
 		'For Claude Code, Cursor and others that read `mcpServers`:',
 		'',
-		...JSON.stringify(configuration, null, 2)
-			.split('\n')
-			.map((line) => `  ${line}`),
+		...configuration.split('\n').map((line) => `  ${line}`),
 		'',
-		'Or: ',
-		`  claude mcp add --transport http everything ${url} --header "Authorization: Bearer ${key}"`,
+		'Or, one by one:',
+		`  claude mcp add --transport http ${first} ${publicUrl}/servers/${first}/mcp --header "Authorization: Bearer ${key}"`,
 		'',
-		'Other servers: the same with their name from the catalog. Another key: set SLIPWAY_API_KEY.',
-		'================================================================================',
+		'To have another key, set SLIPWAY_API_KEY.',
+		rule,
 		'',
 	].join('\n');
 }

@@ -1,5 +1,6 @@
 /** The roles: gateway, launcher, and both in one process. */
 import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { type Config, readConfig } from '../config.ts';
 import { SlipwayError } from '../errors.ts';
@@ -7,6 +8,7 @@ import { Gateway } from '../gateway.ts';
 import { RemoteLauncher } from '../launcher/client.ts';
 import type { Launcher } from '../launcher/contract.ts';
 import { startLauncher } from '../launcher.ts';
+import { LAUNCHER_LIMITS } from '../limits.ts';
 import { createLog, type Log } from '../log.ts';
 import { openSqliteStore } from '../store/sqlite.ts';
 import { describeFirstKey } from './first-key.ts';
@@ -69,7 +71,25 @@ async function startGateway(launcher: Launcher, { config, log, invocation, parts
 	const gateway = new Gateway({ config, apiKey, launcher, store, log, version: invocation.version });
 	await gateway.start();
 	parts.push(gateway);
-	if (gateway.madeKey !== undefined) invocation.print(describeFirstKey(gateway.madeKey, config.publicUrl));
+	if (gateway.madeKey !== undefined) {
+		const servers = await enabledServers(launcher, invocation.stopping);
+		invocation.print(describeFirstKey(gateway.madeKey, config.publicUrl, servers));
+	} else if (apiKey === undefined && config.auth === 'key') {
+		log.info('the API key is the one made at the first start; SLIPWAY_API_KEY sets another');
+	}
+}
+
+/** The names of the servers, waiting a moment for the launcher, which knows the catalog. */
+async function enabledServers(launcher: Launcher, signal: AbortSignal): Promise<string[]> {
+	const known = Promise.withResolvers<void>();
+	const unsubscribe = launcher.subscribe(({ catalog }) => catalog.revision > 0 && known.resolve());
+	if (launcher.state.catalog.revision > 0) known.resolve();
+	await Promise.race([
+		known.promise,
+		sleep(LAUNCHER_LIMITS.silenceMsMax, undefined, { signal, ref: false }).catch(() => undefined),
+	]);
+	unsubscribe();
+	return launcher.state.servers.filter(({ enabled }) => enabled).map(({ name }) => name);
 }
 
 /** The key in a file; an empty file is as good as none, since compose mounts one where nothing is set. */

@@ -214,11 +214,13 @@ export class ContainerChannel implements Channel {
 		const closed = Promise.withResolvers<void>();
 		this.#socket.once('close', closed.resolve);
 		await closed.promise;
+		// Who stops it from here on, as one does who sees the stream end, is not the one who ended it.
+		const stopped = this.#stopping !== undefined;
 		// The stream ends a little before the engine knows the exit.
 		const exitCode = (await this.#exitsWithin(ENGINE_LIMITS.exitReportMs)) ? await this.#exited : undefined;
 		const end = { ...(exitCode === undefined ? {} : { exitCode }), stderr: this.#stderr.tail() };
 		if (this.#frameProblem !== undefined) return { cause: 'frame', ...end };
-		if (this.#stopping !== undefined) return { cause: 'stopped', ...end };
+		if (stopped) return { cause: 'stopped', ...end };
 		if (exitCode === undefined) return { cause: 'lost', ...end };
 		if (exitCode === 137 && (await this.#oomWatch.happened(this.id))) return { cause: 'oom', ...end };
 		return { cause: 'exited', ...end };

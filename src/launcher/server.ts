@@ -28,6 +28,8 @@ export class LauncherServer {
 	readonly #options: LauncherServerOptions;
 	readonly #http: HttpServer;
 	readonly #channels = new Map<InstanceId, Channel>();
+	/** The connections of channels and of launches under way, which `http` no longer counts as its own. */
+	readonly #upgraded = new Set<Duplex>();
 	/** How the latest ended, for a gateway that asks after the stream closed. Oldest first. */
 	readonly #ends = new Map<InstanceId, InstanceEnd>();
 
@@ -51,10 +53,13 @@ export class LauncherServer {
 		await chmod(socketPath, 0o666);
 	}
 
+	/** Ends every channel, and resolves when they are gone. */
 	async stop(): Promise<void> {
 		const { promise, resolve } = Promise.withResolvers<void>();
 		this.#http.close(() => resolve());
 		this.#http.closeAllConnections();
+		for (const socket of this.#upgraded) socket.destroy();
+		await Promise.all([...this.#channels.values()].map((channel) => channel.stop('prompt')));
 		await promise;
 	}
 
@@ -107,13 +112,20 @@ export class LauncherServer {
 
 	async #upgrade(request: IncomingMessage, socket: Duplex): Promise<void> {
 		const hungUp = new AbortController();
+		const hangUp = (): void => hungUp.abort(new SlipwayError('SLIPWAY_CLIENT_GONE'));
+		this.#upgraded.add(socket);
+		socket.once('close', () => this.#upgraded.delete(socket));
 		socket.on('error', () => undefined);
-		socket.once('close', () => hungUp.abort(new SlipwayError('SLIPWAY_CLIENT_GONE')));
+		socket.once('close', hangUp);
+		// A peer that goes is told as the end of what it sends, and that is seen only by one who reads.
+		socket.once('end', hangUp);
+		socket.resume();
 		try {
 			const name = ROUTES.launch.exec(request.url ?? '')?.[1];
 			if (name === undefined || request.method !== 'POST') throw new SlipwayError('SLIPWAY_PATH_UNKNOWN');
-			const channel = await this.#options.launcher.launch(decodeURIComponent(name) as ServerName, hungUp.signal);
+			const channel = await this.#options.launcher.launch(name as ServerName, hungUp.signal);
 			if (hungUp.signal.aborted) return void channel.stop('prompt');
+			socket.off('end', hangUp);
 			this.#join(channel, socket);
 		} catch (error) {
 			if (!hungUp.signal.aborted) refuseUpgrade(socket, toSlipwayError(error));
@@ -129,7 +141,13 @@ export class LauncherServer {
 		socket.pipe(channel.stream);
 		channel.stream.pipe(socket);
 		socket.once('close', () => void channel.stop('prompt'));
+		// The end of stdin, or of the gateway: the kernel tells both alike. A server that ignores it is ended.
+		let grace: NodeJS.Timeout | undefined;
+		socket.once('end', () => {
+			grace = setTimeout(() => void channel.stop('prompt'), INSTANCE_LIMITS.stopEofMs);
+		});
 		void channel.ended.then((end) => {
+			clearTimeout(grace);
 			this.#channels.delete(instance);
 			this.#ends.set(instance, end);
 			for (const oldest of this.#ends.keys()) {
