@@ -2,8 +2,7 @@
  * The Engine's attach stream of a container without a TTY: frames of an 8-byte header (type, three zero bytes,
  * length as u32be) and a payload.
  *
- * docker-modem's own demultiplexer recurses once a frame and takes what it cannot read for stdout
- * (reference/containers.md F7), hence this one.
+ * docker-modem's own demultiplexer recurses once a frame and takes what it cannot read for stdout, hence this one.
  */
 
 const HEADER_BYTES = 8;

@@ -16,7 +16,7 @@ export class OomWatch {
 	readonly #gateway: string;
 	readonly #killed = new Set<ContainerId>();
 	readonly #stopped = new AbortController();
-	#unsubscribe: (() => void) | undefined;
+	#following: Promise<void> | undefined;
 
 	constructor(engine: Engine, gateway: string) {
 		this.#engine = engine;
@@ -24,15 +24,12 @@ export class OomWatch {
 	}
 
 	start(): void {
-		this.#unsubscribe = this.#engine.subscribe((state) => {
-			if (state.reachable) this.#listen();
-		});
-		if (this.#engine.state.reachable) this.#listen();
+		this.#following ??= this.#follow();
 	}
 
-	stop(): void {
-		this.#unsubscribe?.();
+	async stop(): Promise<void> {
 		this.#stopped.abort();
+		await this.#following;
 	}
 
 	/** Whether an out-of-memory event came for this container, giving a late one a moment. */
@@ -41,18 +38,24 @@ export class OomWatch {
 		return this.#killed.delete(id);
 	}
 
-	#listen(): void {
-		void this.#follow().catch(() => undefined);
-	}
-
+	/** Listens as long as the stream lasts, and again when it was cut. */
 	async #follow(): Promise<void> {
 		const { signal } = this.#stopped;
+		while (!signal.aborted) {
+			// What ended it is of no interest: the engine's own state is watched elsewhere.
+			if (this.#engine.state.reachable) await this.#listen(signal).catch(() => undefined);
+			await sleep(ENGINE_LIMITS.pingIntervalMs, undefined, { signal }).catch(() => undefined);
+		}
+	}
+
+	async #listen(signal: AbortSignal): Promise<void> {
 		const filters = JSON.stringify({
 			type: ['container'],
 			event: ['oom'],
 			label: [`${LABELS.gateway}=${this.#gateway}`],
 		});
 		const events = await this.#engine.call((docker) => docker.getEvents({ filters, abortSignal: signal }), { signal });
+		events.on('error', () => undefined);
 		for await (const line of createInterface({ input: events })) this.#note(line);
 	}
 

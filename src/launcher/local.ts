@@ -160,7 +160,7 @@ export class LocalLauncher implements Launcher {
 		// What was on its way when we were told to stop is in nobody's hands now.
 		this.#books.clear();
 		await this.#sweep();
-		this.#oomWatch?.stop();
+		await this.#oomWatch?.stop();
 		this.#listeners.clear();
 	}
 

@@ -200,7 +200,7 @@ export async function openYard(socketPath: string = ENGINE_SOCKET): Promise<Yard
 		},
 		[Symbol.asyncDispose]: async () => {
 			await within(Promise.all(channels.map((channel) => channel.stop('prompt'))), 'the stop of the channels');
-			oomWatch.stop();
+			await oomWatch.stop();
 			engine.stop();
 			await assertNothingLeft(gatewayId);
 		},
