@@ -57,12 +57,18 @@ export class EventStream {
 		if (this.open) this.#response.end();
 	}
 
+	/** Ends it for good: a client that is behind gets no more, so that it holds up nothing that comes after. */
+	cut(): void {
+		if (this.#release === undefined) this.end();
+		else this.#response.destroy();
+	}
+
 	/** Keeps a quiet stream alive, and cuts one whose client takes nothing. To be called every second or so. */
 	tick(nowMs: number): void {
-		if (!this.open) return;
+		// Also when all was written: until the client has taken it, the source is held.
 		if (this.#release !== undefined) {
 			if (nowMs - this.#heldSinceMs > SSE_LIMITS.stallMs) this.#response.destroy();
-		} else if (nowMs - this.#lastWriteMs > SSE_LIMITS.keepAliveMs) {
+		} else if (this.open && nowMs - this.#lastWriteMs > SSE_LIMITS.keepAliveMs) {
 			this.#response.write(': keep-alive\n\n');
 			this.#lastWriteMs = nowMs;
 		}

@@ -6,7 +6,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import { Server as NetServer, type Socket } from 'node:net';
 import type { Express } from 'express';
 import { type ErrorCode, SlipwayError, toSlipwayError } from '../errors.ts';
 import type { Launcher, ServerView } from '../launcher/contract.ts';
@@ -85,10 +85,10 @@ export class Listener {
 		return promise;
 	}
 
-	/** Takes no new connections and lets go of the idle ones; those in use go on. */
+	/** Takes no new connections; those that there are go on. */
 	close(): void {
-		this.#http.close();
-		this.#http.closeIdleConnections();
+		// Not http's own close: it cuts connections whose answer was written but not all sent yet, for idle ones.
+		NetServer.prototype.close.call(this.#http);
 	}
 
 	/** Cuts what is left. */

@@ -67,9 +67,9 @@ export class Session implements Standing {
 		return this.#revision;
 	}
 
-	/** Requests without an answer. */
+	/** Requests without an answer, or whose answer the client has not taken yet. */
 	get inFlight(): number {
-		return this.#lease?.upstream.inFlight ?? this.#exchanges.size;
+		return Math.max(this.#lease?.upstream.inFlight ?? 0, this.#exchanges.size);
 	}
 
 	/** Event streams that the client holds open. */
@@ -134,7 +134,7 @@ export class Session implements Standing {
 
 	/** Opens the GET stream. What waited for one is sent first. */
 	openStream(response: ServerResponse, headers: Readonly<Record<string, string>>): void {
-		this.#stream?.end();
+		this.#stream?.cut();
 		this.#stream = new EventStream({ response, headers, hold: () => this.hold() });
 		this.#activeAtMs = performance.now();
 		response.once('close', () => {
@@ -240,7 +240,7 @@ export class Session implements Standing {
 			this.#dependencies.metrics.start(this.server, reason.code, performance.now() - this.createdAtMs);
 		if (reason.code !== 'SLIPWAY_SESSION_ENDED') this.#log(reason);
 		this.#ending.abort(reason);
-		this.#stream?.end();
+		this.#stream?.cut();
 		this.#queued.length = 0;
 		this.#options.onEnd(this);
 		void this.#lease?.release(patience);

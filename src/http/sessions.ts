@@ -16,6 +16,7 @@ export class Sessions {
 	readonly #dependencies: SessionDependencies;
 	readonly #options: SessionsOptions;
 	readonly #sessions = new Map<SessionId, Session>();
+	#stopped = false;
 
 	constructor(dependencies: SessionDependencies, options: SessionsOptions) {
 		this.#dependencies = dependencies;
@@ -46,7 +47,7 @@ export class Sessions {
 		return counts;
 	}
 
-	/** A new session. Throws SLIPWAY_SESSIONS_FULL when no idle one of the same caller can make room. */
+	/** A new session. Throws SLIPWAY_SESSIONS_FULL when no idle one of the same caller can make room, or SLIPWAY_DRAINING. */
 	create({
 		principal,
 		server,
@@ -56,6 +57,8 @@ export class Sessions {
 		server: ServerName;
 		callTimeoutMs: number;
 	}): Session {
+		// A request that was half here when all were ended.
+		if (this.#stopped) throw new SlipwayError('SLIPWAY_DRAINING', { retryAfterSeconds: 1 });
 		const own = this.#of(principal);
 		if (own.length >= this.#options.perPrincipalMax || this.#sessions.size >= SESSION_LIMITS.sessionsMax) {
 			const abandoned = oldestAbandoned(own);
@@ -99,8 +102,9 @@ export class Sessions {
 		return [...this.#sessions.values()].filter((session) => session.principal.id === id);
 	}
 
-	/** Ends all. */
+	/** Ends all, and makes no more. */
 	async stop(): Promise<void> {
+		this.#stopped = true;
 		await Promise.all([...this.#sessions.values()].map((session) => session.end('prompt')));
 	}
 }

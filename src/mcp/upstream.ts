@@ -233,6 +233,15 @@ export class Upstream {
 		setImmediate(() => this.#flush());
 	}
 
+	/** What no client sent, and nobody can be told of: a server that does not read does without it. */
+	#tryWrite(text: string): void {
+		try {
+			this.#write(text);
+		} catch {
+			// The stall is dealt with by tick.
+		}
+	}
+
 	#flush(): void {
 		const outgoing = this.#outgoing;
 		this.#outgoing = '';
@@ -299,7 +308,7 @@ export class Upstream {
 	/** A question that cannot be put is answered, so that the server does not wait for it for ever. */
 	#refuseQuestion(id: RpcId): void {
 		const { row, code } = new SlipwayError('SLIPWAY_CLIENT_GONE');
-		this.#write(errorText(id, { code: row.rpcCode, message: row.sentence, data: { code } }));
+		this.#tryWrite(errorText(id, { code: row.rpcCode, message: row.sentence, data: { code } }));
 	}
 
 	#tell(message: NotificationMessage, text: string): void {
@@ -358,11 +367,7 @@ export class Upstream {
 			reason: `It had ${Math.round((performance.now() - call.startedAtMs) / 1000)} s.`,
 		});
 		this.#finish(call, error.code);
-		try {
-			this.#write(notificationText('notifications/cancelled', { requestId: call.wireId, reason: 'timeout' }));
-		} catch {
-			// It does not read: the stall is dealt with by tick.
-		}
+		this.#tryWrite(notificationText('notifications/cancelled', { requestId: call.wireId, reason: 'timeout' }));
 		call.exchange.fail(call.id, error);
 	}
 

@@ -31,7 +31,6 @@ async function settled(instance: FakeInstance): Promise<void> {
 	while (instance.acceptedBytes !== before || !instance.stream.isPaused()) {
 		assert.ok(instance.acceptedBytes <= ACCEPTED_BYTES_MAX, 'the gateway takes all that it gets');
 		before = instance.acceptedBytes;
-		console.log(instance.acceptedBytes, instance.stream.isPaused(), instance.stream.readableLength);
 		await sleep(100);
 	}
 }

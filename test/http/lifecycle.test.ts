@@ -270,17 +270,20 @@ describe('the start', () => {
 		assert.equal(instance.stopped, 'prompt');
 	});
 
-	test('that is given up at the very moment of the launch leaks nothing', async (t) => {
+	test('that is given up when its Instance cannot be held back any more ends the Instance', async (t) => {
 		const stack = await startHttpStack(t);
 		const launch = Promise.withResolvers<void>();
 		stack.launcher.beforeLaunch = () => launch.promise;
+		stack.launcher.abortComesTooLate = true;
 		const connection = await beginInitialize(stack);
 		while (stack.launcher.launches === 0) await new Promise(setImmediate);
 		connection.socket.destroy();
+		await stack.launcher.aborted.next();
 		launch.resolve();
-		const instance = await Promise.race([stack.launcher.launched.next(), stack.launcher.aborted.next()]);
-		if (instance instanceof Object && 'ended' in instance) await endOf(instance as FakeInstance);
-		assert.equal(stack.launcher.live.size, 0);
+		const instance = await stack.launcher.launched.next();
+		await endOf(instance);
+		assert.equal(instance.stopped, 'prompt');
+		assert.deepEqual(instance.received, []);
 	});
 
 	test(`that takes longer than ${SSE_LIMITS.openAfterMs} ms gets a stream, kept alive with comments, then its answer`, async (t) => {

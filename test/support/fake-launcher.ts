@@ -153,6 +153,8 @@ export class FakeLauncher implements Launcher {
 	readonly aborted = new Inbox<unknown>('a launch that is given up');
 	/** Launches that began. */
 	launches = 0;
+	/** An Instance that was on its way comes all the same when its launch is aborted. */
+	abortComesTooLate = false;
 	reports: InstanceReport[] = [];
 	/** Awaited before an Instance is there: a test delays or refuses a launch with it. */
 	beforeLaunch: (server: ServerName) => Promise<void> | void = () => undefined;
@@ -172,7 +174,8 @@ export class FakeLauncher implements Launcher {
 		};
 		signal.addEventListener('abort', onAbort);
 		try {
-			await Promise.race([this.beforeLaunch(server), abort.promise]);
+			const before = this.beforeLaunch(server);
+			await (this.abortComesTooLate ? before : Promise.race([before, abort.promise]));
 		} finally {
 			signal.removeEventListener('abort', onAbort);
 		}

@@ -55,6 +55,8 @@ export interface HttpStack {
 	readonly gateway: Gateway;
 	readonly launcher: FakeLauncher;
 	readonly port: number;
+	/** What was opened in sessions of this stack. */
+	readonly streams: Stream[];
 	send(asked: Asked): Promise<Reply>;
 	/** A POST to a server with good headers. */
 	post(server: string, message: unknown, headers?: Record<string, string | undefined>): Promise<Reply>;
@@ -103,6 +105,8 @@ export async function startHttpStack(t: TestContext, options: StackOptions = {})
 	let stopped: Promise<void> | undefined;
 	const stop = async (): Promise<void> => {
 		await gateway.stop(AbortSignal.abort());
+		// A client that does not read does not see the end either.
+		for (const stream of stack.streams) stream.destroy();
 		store.close();
 		if (options.folder === undefined) await rm(folder, { recursive: true });
 		assert.equal(launcher.live.size, 0, 'Instances are left');
@@ -111,6 +115,7 @@ export async function startHttpStack(t: TestContext, options: StackOptions = {})
 		gateway,
 		launcher,
 		port,
+		streams: [],
 		send: (asked) => reply(port, asked),
 		post: (server, message, headers = {}) =>
 			reply(port, {
@@ -158,7 +163,7 @@ async function startWithTick(gateway: Gateway): Promise<{ port: number; tick: ()
 	}
 }
 
-async function openSession({ port, launcher }: HttpStack, server: string, message: Rpc): Promise<OpenSession> {
+async function openSession({ port, launcher, streams }: HttpStack, server: string, message: Rpc): Promise<OpenSession> {
 	const path = `/servers/${server}/mcp`;
 	const answering = reply(port, { method: 'POST', path, headers: POST_HEADERS, body: toBody(message) });
 	const instance = await launcher.launched.next();
@@ -174,6 +179,10 @@ async function openSession({ port, launcher }: HttpStack, server: string, messag
 	const id = answer.headers['mcp-session-id'];
 	assert.ok(typeof id === 'string', `no session: ${answer.text}`);
 	const headers = { ...POST_HEADERS, 'mcp-session-id': id };
+	const track = (stream: Stream): Stream => {
+		streams.push(stream);
+		return stream;
+	};
 	return {
 		id,
 		server,
@@ -182,12 +191,11 @@ async function openSession({ port, launcher }: HttpStack, server: string, messag
 		post: (body, more = {}) =>
 			reply(port, { method: 'POST', path, headers: { ...headers, ...more }, body: toBody(body) }),
 		stream: async (body, options) =>
-			new Stream(await ask(port, { method: 'POST', path, headers, body: toBody(body) }), options),
-		listen: async (options) =>
-			new Stream(
-				await ask(port, { path, headers: { ...AUTHORIZATION, accept: 'text/event-stream', 'mcp-session-id': id } }),
-				options,
-			),
+			track(new Stream(await ask(port, { method: 'POST', path, headers, body: toBody(body) }), options)),
+		listen: async (options) => {
+			const accept = { accept: 'text/event-stream', 'mcp-session-id': id };
+			return track(new Stream(await ask(port, { path, headers: { ...AUTHORIZATION, ...accept } }), options));
+		},
 		end: () => reply(port, { method: 'DELETE', path, headers: { ...AUTHORIZATION, 'mcp-session-id': id } }),
 	};
 }

@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { StderrRing } from '../../src/docker/stderr-ring.ts';
+
+test('the last bytes are kept, the first are not', () => {
+	const ring = new StderrRing(1000);
+	for (let line = 0; line < 500; line++) ring.push(Buffer.from(`line ${line}\n`));
+	const tail = ring.tail(10_000);
+	assert.ok(tail.endsWith('line 499'));
+	assert.ok(!tail.includes('line 300'));
+	assert.ok(tail.length <= 1000, `${tail.length}`);
+});
+
+test('of a chunk that is larger than the ring the end is kept', () => {
+	const ring = new StderrRing(10);
+	ring.push(Buffer.from(`${'x'.repeat(5000)}0123456789`));
+	assert.equal(ring.tail(), '0123456789');
+	ring.push(Buffer.from('abc'));
+	assert.equal(ring.tail(), '3456789abc');
+});
+
+test('any split of any text leaves the same tail', () => {
+	const text = Array.from({ length: 300 }, (_, i) => String.fromCharCode(33 + (i % 90))).join('');
+	for (let size = 1; size < 64; size++) {
+		const ring = new StderrRing(50);
+		for (let at = 0; at < text.length; at += size) ring.push(Buffer.from(text.slice(at, at + size)));
+		assert.equal(ring.tail(), text.slice(-50));
+	}
+});
+
+test('the tail is bounded in characters too', () => {
+	const ring = new StderrRing();
+	ring.push(Buffer.from('x'.repeat(50_000)));
+	assert.equal(ring.tail().length, 2048);
+});
+
+test('nothing is an empty tail', () => {
+	assert.equal(new StderrRing().tail(), '');
+});
+
+test('control, zero-width and bidirectional characters are made visible; lines and tabs stay', () => {
+	const ring = new StderrRing();
+	ring.push(Buffer.from('\u001b[2J a\rb\u0000c\u0085d\u200be\u202ef\u2066g\nline\ttab'));
+	assert.equal(ring.tail(), '\ufffd[2J a\ufffdb\ufffdc\ufffdd\ufffde\ufffdf\ufffdg\nline\ttab');
+});
+
+test('a character in two chunks is one; bytes that are no UTF-8 are told as such', () => {
+	const ring = new StderrRing();
+	const ship = Buffer.from('🚢');
+	ring.push(ship.subarray(0, 2));
+	ring.push(ship.subarray(2));
+	ring.push(Buffer.from([0x20, 0xff, 0xfe]));
+	assert.equal(ring.tail(), '🚢 \ufffd\ufffd');
+});
+
+test('a tail is well-formed text wherever it begins', () => {
+	const ring = new StderrRing();
+	ring.push(Buffer.from('🚢'.repeat(100)));
+	for (const chars of [1, 2, 3, 4, 5]) assert.ok(ring.tail(chars).isWellFormed(), `${chars}`);
+});
+
+test('what is pushed is copied: the socket’s buffer may be used again', () => {
+	const ring = new StderrRing();
+	const buffer = Buffer.from('before');
+	ring.push(buffer);
+	buffer.write('after!');
+	assert.equal(ring.tail(), 'before');
+});
+
+test('a million tiny chunks cost no more than their number', () => {
+	const ring = new StderrRing();
+	const byte = Buffer.from('x');
+	for (let i = 0; i < 1_000_000; i++) ring.push(byte);
+	assert.equal(ring.tail().length, 2048);
+});
