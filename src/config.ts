@@ -243,7 +243,8 @@ function toConfig(values: Values): Config {
 		auth: values.SLIPWAY_AUTH,
 		allowedHosts: Object.freeze([...loopback, host, ...values.SLIPWAY_ALLOWED_HOSTS]),
 		allowedOrigins: Object.freeze([
-			...loopback.map((name) => `http://${name}:${values.SLIPWAY_PORT}`),
+			// As a browser writes them: without the port where it is HTTP's own.
+			...loopback.map((name) => new URL(`http://${name}:${values.SLIPWAY_PORT}`).origin),
 			origin,
 			...values.SLIPWAY_ALLOWED_ORIGINS,
 		]),

@@ -285,8 +285,8 @@ export const ERRORS = Object.freeze({
 		'Make the server log on stderr.',
 	),
 	SLIPWAY_STDIN_STALL: row(
-		200,
-		RPC_CODES.failed,
+		503,
+		RPC_CODES.unavailable,
 		'warn',
 		'The server does not read its input.',
 		'Send less at once, or initialize a new session.',
@@ -458,7 +458,9 @@ export interface ErrorDetails {
 	readonly exitCode?: number;
 	readonly stderr?: string;
 	readonly log?: string;
+	/** The revisions that are spoken, and the one that was asked for. */
 	readonly supported?: readonly string[];
+	readonly requested?: string;
 	readonly retryAfterSeconds?: number;
 }
 

@@ -49,6 +49,7 @@ export function createAdminApp(dependencies: AdminDependencies): express.Express
 		rateLimit({
 			windowMs: 60_000,
 			limit: HTTP_LIMITS.adminRequestsPerMinuteMax,
+			keyGenerator: (request) => authenticator.authenticate(request).id,
 			standardHeaders: 'draft-8',
 			legacyHeaders: false,
 			handler: (request, response) =>

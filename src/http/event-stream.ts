@@ -7,7 +7,7 @@
 import type { ServerResponse } from 'node:http';
 import { SSE_LIMITS } from '../limits.ts';
 import { toOneLine } from '../mcp/text.ts';
-import { COMMON_HEADERS } from './respond.ts';
+import { COMMON_HEADERS, endWithin } from './respond.ts';
 
 export interface EventStreamOptions {
 	readonly response: ServerResponse;
@@ -20,7 +20,9 @@ export class EventStream {
 	readonly #response: ServerResponse;
 	readonly #hold: () => () => void;
 	#release: (() => void) | undefined;
+	/** Since when the client has taken nothing, and what it had to take then. */
 	#heldSinceMs = 0;
+	#heldBytes = 0;
 	#lastWriteMs = performance.now();
 
 	constructor({ response, headers, hold }: EventStreamOptions) {
@@ -45,16 +47,22 @@ export class EventStream {
 
 	/** One JSON-RPC message. */
 	send(text: string): void {
+		this.event('message', toOneLine(text));
+	}
+
+	/** One event; `data` has no line break. */
+	event(name: string, data: string): void {
 		if (!this.open) return;
-		this.#response.write(`event: message\ndata: ${toOneLine(text)}\n\n`);
+		this.#response.write(`event: ${name}\ndata: ${data}\n\n`);
 		this.#lastWriteMs = performance.now();
 		if (this.#response.writableLength <= SSE_LIMITS.bufferedBytesMax || this.#release !== undefined) return;
 		this.#release = this.#hold();
 		this.#heldSinceMs = performance.now();
+		this.#heldBytes = this.#response.writableLength;
 	}
 
 	end(): void {
-		if (this.open) this.#response.end();
+		if (this.open) endWithin(this.#response);
 	}
 
 	/** Ends it for good: a client that is behind gets no more, so that it holds up nothing that comes after. */
@@ -67,6 +75,11 @@ export class EventStream {
 	tick(nowMs: number): void {
 		// Also when all was written: until the client has taken it, the source is held.
 		if (this.#release !== undefined) {
+			// A slow reader is no dead one: what counts is whether it takes anything.
+			if (this.#response.writableLength < this.#heldBytes) {
+				this.#heldBytes = this.#response.writableLength;
+				this.#heldSinceMs = nowMs;
+			}
 			if (nowMs - this.#heldSinceMs > SSE_LIMITS.stallMs) this.#response.destroy();
 		} else if (this.open && nowMs - this.#lastWriteMs > SSE_LIMITS.keepAliveMs) {
 			this.#response.write(': keep-alive\n\n');

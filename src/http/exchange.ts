@@ -9,7 +9,7 @@ import { SSE_LIMITS } from '../limits.ts';
 import type { RpcId } from '../mcp/jsonrpc.ts';
 import type { Exchange } from '../mcp/upstream.ts';
 import { EventStream } from './event-stream.ts';
-import { COMMON_HEADERS, sendError, toRpcText } from './respond.ts';
+import { COMMON_HEADERS, endWithin, sendError, toRpcText } from './respond.ts';
 
 export interface HttpExchangeOptions {
 	readonly request: IncomingMessage;
@@ -58,7 +58,7 @@ export class HttpExchange implements Exchange {
 				'content-type': 'application/json',
 				'x-request-id': requestId,
 			});
-			response.end(text);
+			endWithin(response, text);
 		} else this.#stream.send(text);
 		this.#done();
 	}

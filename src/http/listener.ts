@@ -1,8 +1,9 @@
 /**
  * The listener: one node:http server, one chain of guards for every route, and the two ways on from there.
  *
- *   Host, Origin, path → key → /servers/<name>/mcp → streamable.ts, on node:http alone
- *                            → everything else     → admin.ts, on Express
+ *   Host, Origin, path → key → /servers/<name>/mcp            → streamable.ts, on node:http alone
+ *                            → /servers/<name>/sse, /messages → http-sse.ts, likewise
+ *                            → everything else                → admin.ts, on Express
  */
 import { randomUUID } from 'node:crypto';
 import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -15,10 +16,12 @@ import type { Log } from '../log.ts';
 import type { RpcId } from '../mcp/jsonrpc.ts';
 import type { Metrics } from '../metrics.ts';
 import { type Doors, guard, pathOf } from './guards.ts';
+import { serveSse, serveSseMessage } from './http-sse.ts';
 import type { Authenticator } from './keys.ts';
 import { sendError, toRpcText } from './respond.ts';
 import type { Sessions } from './sessions.ts';
-import { serveStreamable, type Visit } from './streamable.ts';
+import { serveStreamable } from './streamable.ts';
+import type { Visit } from './visit.ts';
 
 export interface ListenerOptions {
 	readonly doors: Doors;
@@ -33,7 +36,14 @@ export interface ListenerOptions {
 }
 
 /** `/servers/<name>/mcp`, and for people who leave the end off: `/servers/<name>` and `/servers/<name>/`. */
-const SERVER_PATH = /^\/servers\/([^/]+)(?:\/(?:mcp)?)?$/;
+const SERVER_PATH = /^\/servers\/([^/]+)(?:\/(mcp|sse|messages)?)?$/;
+
+/** What is served below a server's path. */
+const ENDPOINTS: Readonly<Record<string, (sessions: Sessions, visit: Visit) => void | Promise<void>>> = Object.freeze({
+	mcp: serveStreamable,
+	sse: serveSse,
+	messages: serveSseMessage,
+});
 
 const REQUEST_ID = new RegExp(`^[A-Za-z0-9._-]{1,${HTTP_LIMITS.requestIdCharsMax}}$`);
 
@@ -104,13 +114,13 @@ export class Listener {
 		let visit: Visit | undefined;
 		try {
 			guard(request, this.#doors);
-			const name = SERVER_PATH.exec(pathOf(request))?.[1];
+			const [, name, endpoint = 'mcp'] = SERVER_PATH.exec(pathOf(request)) ?? [];
 			if (name === undefined) return void this.#admin(request, response);
 			const principal = authenticator.authenticate(request);
 			const server = this.#findServer(name);
-			this.#assertAvailable(request);
-			visit = { request, response, requestId: this.#requestIdOf(request), principal, server, rpcId: null };
-			await serveStreamable(sessions, visit);
+			const draining = this.#options.isDraining();
+			visit = { request, response, requestId: this.#requestIdOf(request), principal, server, draining, rpcId: null };
+			await ENDPOINTS[endpoint]?.(sessions, visit);
 		} catch (error) {
 			this.#refuse(request, response, { error: toSlipwayError(error), id: visit?.rpcId ?? null });
 		}
@@ -123,12 +133,6 @@ export class Listener {
 		if (server !== undefined) throw new SlipwayError('SLIPWAY_SERVER_DISABLED', { server: server.name });
 		// With no catalog seen yet, nothing can be said about a name.
 		throw new SlipwayError(state.catalog.revision === 0 ? 'SLIPWAY_LAUNCHER_UNREACHABLE' : 'SLIPWAY_SERVER_UNKNOWN');
-	}
-
-	/** While we drain, what runs may end and be ended, and nothing new begins. */
-	#assertAvailable({ method }: IncomingMessage): void {
-		if (method === 'POST' && this.#options.isDraining())
-			throw new SlipwayError('SLIPWAY_DRAINING', { retryAfterSeconds: 1 });
 	}
 
 	#refuse(

@@ -1,7 +1,7 @@
 /** How errors of the table become HTTP answers. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { SlipwayError } from '../errors.ts';
-import { HTTP_LIMITS } from '../limits.ts';
+import { HTTP_LIMITS, SSE_LIMITS } from '../limits.ts';
 import { errorText, type RpcId } from '../mcp/jsonrpc.ts';
 
 /** The JSON-RPC error of an error of the table, as text. */
@@ -21,6 +21,15 @@ export const COMMON_HEADERS: Readonly<Record<string, string>> = Object.freeze({
 	'x-content-type-options': 'nosniff',
 });
 
+/** Ends an answer, and the connection with it if the client then takes nothing of it for long. */
+export function endWithin(response: ServerResponse, text = ''): void {
+	response.end(text);
+	// Nearly every answer is in the socket's own buffer by now, and needs no timer.
+	if (response.writableLength > response.writableHighWaterMark) {
+		response.setTimeout(SSE_LIMITS.stallMs, () => response.destroy());
+	}
+}
+
 /** Answers a request with an error, and nothing more of its body is taken. */
 export function sendError(
 	request: IncomingMessage,
@@ -38,7 +47,9 @@ export function sendError(
 		'content-type': 'application/json',
 		'x-request-id': requestId,
 		...(code === 'SLIPWAY_UNAUTHENTICATED' ? { 'www-authenticate': 'Bearer realm="slipway"' } : {}),
-		...(code === 'SLIPWAY_METHOD_NOT_ALLOWED' ? { allow: 'POST, GET, DELETE' } : {}),
+		...(code === 'SLIPWAY_METHOD_NOT_ALLOWED'
+			? { allow: request.url?.startsWith('/servers/') ? 'POST, GET, DELETE' : 'GET, HEAD' }
+			: {}),
 		...(details.retryAfterSeconds === undefined ? {} : { 'retry-after': String(details.retryAfterSeconds) }),
 		...(unread ? { connection: 'close' } : {}),
 	});

@@ -13,17 +13,22 @@ import type { ServerName, SessionId } from '../ids.ts';
 import { SESSION_LIMITS, SSE_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { Message, RequestMessage, ResponseMessage } from '../mcp/jsonrpc.ts';
-import { INITIALIZE_TIMEOUT_MS, type Standing } from '../mcp/upstream.ts';
+import { type Exchange, INITIALIZE_TIMEOUT_MS, type Standing } from '../mcp/upstream.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Lease, Pool } from '../pool/pool.ts';
 import { EventStream } from './event-stream.ts';
-import type { HttpExchange } from './exchange.ts';
 import type { Principal } from './keys.ts';
 
 export interface SessionDependencies {
 	readonly pool: Pool;
 	readonly metrics: Metrics;
 	readonly log: Log;
+}
+
+/** An exchange that its session keeps until it is settled. */
+export interface PendingExchange extends Exchange {
+	/** To be called every second or so. */
+	tick(nowMs: number): void;
 }
 
 export interface SessionOptions {
@@ -44,7 +49,7 @@ export class Session implements Standing {
 	readonly createdAtMs = performance.now();
 	readonly #dependencies: SessionDependencies;
 	readonly #options: SessionOptions;
-	readonly #exchanges = new Set<HttpExchange>();
+	readonly #exchanges = new Set<PendingExchange>();
 	readonly #ending = new AbortController();
 	readonly #queued: string[] = [];
 	#queuedBytes = 0;
@@ -52,6 +57,7 @@ export class Session implements Standing {
 	#stream: EventStream | undefined;
 	#revision: string | undefined;
 	#activeAtMs = performance.now();
+	#started = false;
 	#over = false;
 
 	constructor(dependencies: SessionDependencies, options: SessionOptions) {
@@ -65,6 +71,11 @@ export class Session implements Standing {
 	/** The revision that client and server agreed on; undefined until they did. */
 	get revision(): string | undefined {
 		return this.#revision;
+	}
+
+	/** Whether there was an `initialize`. */
+	get started(): boolean {
+		return this.#started;
 	}
 
 	/** Requests without an answer, or whose answer the client has not taken yet. */
@@ -83,8 +94,9 @@ export class Session implements Standing {
 	}
 
 	/** Starts an Instance and passes the client's own `initialize` to it. Its answer goes to the exchange. */
-	async start(text: string, message: RequestMessage, exchange: HttpExchange): Promise<void> {
+	async start(text: string, message: RequestMessage, exchange: PendingExchange): Promise<void> {
 		const { metrics } = this.#dependencies;
+		this.#started = true;
 		this.enter(exchange);
 		try {
 			this.#lease = await this.#acquire();
@@ -104,7 +116,7 @@ export class Session implements Standing {
 	}
 
 	/** Takes a message of the client. Throws a SlipwayError when it cannot be passed on. */
-	receive(text: string, message: Message, exchange: HttpExchange | undefined): void {
+	receive(text: string, message: Message, exchange: PendingExchange | undefined): void {
 		const upstream = this.#lease?.upstream;
 		if (upstream === undefined || this.#revision === undefined)
 			throw new SlipwayError('SLIPWAY_BAD_REQUEST', { reason: 'The session is not initialized yet.' });
@@ -121,11 +133,11 @@ export class Session implements Standing {
 	}
 
 	/** Keeps an exchange until it settles, so that it is kept alive and answered if the session ends first. */
-	enter(exchange: HttpExchange): void {
+	enter(exchange: PendingExchange): void {
 		this.#exchanges.add(exchange);
 	}
 
-	leave(exchange: HttpExchange): void {
+	leave(exchange: PendingExchange): void {
 		this.#exchanges.delete(exchange);
 		this.#activeAtMs = performance.now();
 		// Nobody waits for the session that was to be made.
@@ -133,15 +145,17 @@ export class Session implements Standing {
 	}
 
 	/** Opens the GET stream. What waited for one is sent first. */
-	openStream(response: ServerResponse, headers: Readonly<Record<string, string>>): void {
+	openStream(response: ServerResponse, headers: Readonly<Record<string, string>>): EventStream {
 		this.#stream?.cut();
-		this.#stream = new EventStream({ response, headers, hold: () => this.hold() });
+		const stream = new EventStream({ response, headers, hold: () => this.hold() });
+		this.#stream = stream;
 		this.#activeAtMs = performance.now();
 		response.once('close', () => {
 			this.#activeAtMs = performance.now();
 		});
-		for (const text of this.#queued.splice(0)) this.#stream.send(text);
+		for (const text of this.#queued.splice(0)) stream.send(text);
 		this.#queuedBytes = 0;
+		return stream;
 	}
 
 	send(text: string): boolean {

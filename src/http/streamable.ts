@@ -4,29 +4,18 @@
  *
  * Source: https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#streamable-http
  */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { SlipwayError } from '../errors.ts';
-import type { ServerView } from '../launcher/contract.ts';
 import { HTTP_LIMITS } from '../limits.ts';
-import { classify, type Message, type RequestMessage, type RpcId } from '../mcp/jsonrpc.ts';
-import { BATCH_REVISION, isModern, LEGACY_REVISIONS } from '../mcp/revisions.ts';
+import type { RequestMessage } from '../mcp/jsonrpc.ts';
+import { BATCH_REVISION, LEGACY_REVISIONS, modernRevision } from '../mcp/revisions.ts';
 import { toOneLine } from '../mcp/text.ts';
 import { readJsonBody } from './body.ts';
 import { HttpExchange } from './exchange.ts';
-import type { Principal } from './keys.ts';
 import { COMMON_HEADERS } from './respond.ts';
 import type { Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
-
-export interface Visit {
-	readonly request: IncomingMessage;
-	readonly response: ServerResponse;
-	readonly requestId: string;
-	readonly principal: Principal;
-	readonly server: ServerView;
-	/** The id of the JSON-RPC request, as soon as it is known: what is answered with an error then carries it. */
-	rpcId: RpcId | null;
-}
+import { accepted, accepts, classifyOrThrow, type Visit } from './visit.ts';
 
 /** One request on a server's path. Throws a SlipwayError for whatever is answered with an error as a whole. */
 export async function serveStreamable(sessions: Sessions, visit: Visit): Promise<void> {
@@ -47,9 +36,9 @@ async function post(sessions: Sessions, visit: Visit): Promise<void> {
 		throw new SlipwayError('SLIPWAY_NOT_ACCEPTABLE');
 	const { text, value } = await readJsonBody(visit.request);
 	if (Array.isArray(value)) return postBatch(findSession(sessions, visit), visit, value);
-	const message = classifyOrThrow(value);
-	if (message.kind === 'request') visit.rpcId = message.id;
-	if (message.kind !== 'response' && isModern(versionOf(visit.request), message.params)) throw unsupportedRevision();
+	const message = classifyOrThrow(visit, value);
+	const modern = message.kind === 'response' ? undefined : modernRevision(versionOf(visit.request), message.params);
+	if (modern !== undefined) throw unsupportedRevision(modern);
 	const line = toOneLine(text);
 	if (message.kind === 'request' && message.method === 'initialize')
 		return initialize(sessions, visit, { line, message });
@@ -76,7 +65,7 @@ function postBatch(session: Session, visit: Visit, values: readonly unknown[]): 
 		throw new SlipwayError('SLIPWAY_BAD_REQUEST', {
 			reason: `A batch has 1 to ${HTTP_LIMITS.batchMessagesMax} messages.`,
 		});
-	const messages = values.map((value) => ({ message: classifyOrThrow(value), text: JSON.stringify(value) }));
+	const messages = values.map((value) => ({ message: classifyOrThrow(visit, value), text: JSON.stringify(value) }));
 	if (messages.some(({ message }) => message.kind === 'request' && message.method === 'initialize'))
 		throw new SlipwayError('SLIPWAY_BAD_REQUEST', { reason: '`initialize` must not be part of a batch.' });
 	const expected = messages.filter(({ message }) => message.kind === 'request').length;
@@ -121,14 +110,10 @@ async function endSession(session: Session, { response, requestId }: Visit): Pro
 	response.writeHead(200, { ...COMMON_HEADERS, 'content-length': '0', 'x-request-id': requestId }).end();
 }
 
-function accepted({ response, requestId }: Visit): void {
-	response.writeHead(202, { ...COMMON_HEADERS, 'content-length': '0', 'x-request-id': requestId }).end();
-}
-
 /** The session that a request names. A missing id and an unknown one are told apart: clients initialize anew on 404. */
 function findSession(sessions: Sessions, { request, principal, server }: Visit): Session {
 	const version = versionOf(request);
-	if (version !== undefined && !LEGACY_REVISIONS.includes(version)) throw unsupportedRevision();
+	if (version !== undefined && !LEGACY_REVISIONS.includes(version)) throw unsupportedRevision(version);
 	const id = request.headers['mcp-session-id'];
 	if (typeof id !== 'string' || id === '') throw new SlipwayError('SLIPWAY_SESSION_REQUIRED');
 	return sessions.find(id, { principal, server: server.name });
@@ -139,23 +124,6 @@ function versionOf({ headers }: IncomingMessage): string | undefined {
 	return typeof version === 'string' ? version : undefined;
 }
 
-function unsupportedRevision(): SlipwayError {
-	return new SlipwayError('SLIPWAY_PROTOCOL_VERSION', { supported: LEGACY_REVISIONS });
-}
-
-function classifyOrThrow(value: unknown): Message {
-	const message = classify(value);
-	if (message === undefined) throw new SlipwayError('SLIPWAY_BAD_REQUEST');
-	return message;
-}
-
-/** Whether an Accept header takes a type. None at all takes everything, as HTTP has it. */
-function accepts({ headers }: IncomingMessage, type: string): boolean {
-	const accept = headers.accept?.toLowerCase();
-	if (accept === undefined) return true;
-	const [family] = type.split('/');
-	return accept.split(',').some((item) => {
-		const [range = ''] = item.split(';');
-		return [type, `${family}/*`, '*/*'].includes(range.trim());
-	});
+function unsupportedRevision(requested: string): SlipwayError {
+	return new SlipwayError('SLIPWAY_PROTOCOL_VERSION', { supported: LEGACY_REVISIONS, requested });
 }

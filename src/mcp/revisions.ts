@@ -13,9 +13,11 @@ const FIRST_MODERN_REVISION = '2026-07-28';
 /** The key under which a message of the modern era names its revision, in `params._meta`. */
 const REVISION_CLAIM = 'io.modelcontextprotocol/protocolVersion';
 
-/** Whether a request is of the modern era: by its header, or by the claim in its params (MCP 2026-07-28). */
-export function isModern(header: string | undefined, params: object | undefined): boolean {
-	if (header !== undefined && /^\d{4}-\d{2}-\d{2}$/.test(header) && header >= FIRST_MODERN_REVISION) return true;
+/** The revision that a request of the modern era names, by its header or by the claim in its params (MCP 2026-07-28). */
+export function modernRevision(header: string | undefined, params: object | undefined): string | undefined {
+	if (header !== undefined && /^\d{4}-\d{2}-\d{2}$/.test(header) && header >= FIRST_MODERN_REVISION) return header;
 	const meta: unknown = params === undefined ? undefined : Reflect.get(params, '_meta');
-	return typeof meta === 'object' && meta !== null && Object.hasOwn(meta, REVISION_CLAIM);
+	if (typeof meta !== 'object' || meta === null || !Object.hasOwn(meta, REVISION_CLAIM)) return undefined;
+	const claim: unknown = Reflect.get(meta, REVISION_CLAIM);
+	return typeof claim === 'string' ? claim : '';
 }

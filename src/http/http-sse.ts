@@ -1,0 +1,87 @@
+/**
+ * HTTP+SSE, the transport of revision 2024-11-05, for the clients that still speak it: GET opens a stream that first
+ * says where to POST, every message of the server comes on that stream, and a POST is answered with 202.
+ *
+ * Source: https://modelcontextprotocol.io/specification/2024-11-05/basic/transports#http-with-sse
+ */
+import { SlipwayError } from '../errors.ts';
+import type { RpcId } from '../mcp/jsonrpc.ts';
+import { toOneLine } from '../mcp/text.ts';
+import { readJsonBody } from './body.ts';
+import { toRpcText } from './respond.ts';
+import type { PendingExchange, Session } from './session.ts';
+import type { Sessions } from './sessions.ts';
+import { accepted, accepts, classifyOrThrow, type Visit } from './visit.ts';
+
+/** GET /servers/<name>/sse: the session lives as long as the stream. */
+export function serveSse(sessions: Sessions, visit: Visit): void {
+	const { request, response, requestId, principal, server } = visit;
+	if (visit.draining) throw new SlipwayError('SLIPWAY_DRAINING', { retryAfterSeconds: 1 });
+	if (request.method !== 'GET') throw new SlipwayError('SLIPWAY_METHOD_NOT_ALLOWED');
+	if (!accepts(request, 'text/event-stream')) throw new SlipwayError('SLIPWAY_NOT_ACCEPTABLE');
+	const session = sessions.create({ principal, server: server.name, callTimeoutMs: server.callTimeoutMs });
+	const endpoint = `/servers/${server.name}/messages?sessionId=${session.id}`;
+	session.openStream(response, { 'x-request-id': requestId }).event('endpoint', endpoint);
+	response.once('close', () => void session.end('prompt'));
+}
+
+/** POST /servers/<name>/messages?sessionId=: a message of the client. What it brings about comes on the stream. */
+export async function serveSseMessage(sessions: Sessions, visit: Visit): Promise<void> {
+	const { request, principal, server } = visit;
+	if (request.method !== 'POST') throw new SlipwayError('SLIPWAY_METHOD_NOT_ALLOWED');
+	const id = new URLSearchParams(request.url?.split('?', 2)[1]).get('sessionId');
+	if (id === null || id === '') throw new SlipwayError('SLIPWAY_SESSION_REQUIRED');
+	const session = sessions.find(id, { principal, server: server.name });
+	const { text, value } = await readJsonBody(request);
+	const message = classifyOrThrow(visit, value);
+	const line = toOneLine(text);
+	if (message.kind !== 'request') {
+		session.receive(line, message, undefined);
+		return accepted(visit);
+	}
+	const exchange = new SseExchange(session, visit.requestId);
+	if (message.method === 'initialize') {
+		if (session.started)
+			throw new SlipwayError('SLIPWAY_BAD_REQUEST', { reason: 'The session is initialized already.' });
+		void session.start(line, message, exchange);
+	} else {
+		session.receive(line, message, exchange);
+		session.enter(exchange);
+	}
+	accepted(visit);
+}
+
+/** A request whose answer goes, as everything does here, to the one stream of its session. */
+class SseExchange implements PendingExchange {
+	readonly #session: Session;
+	readonly #requestId: string;
+
+	constructor(session: Session, requestId: string) {
+		this.#session = session;
+		this.#requestId = requestId;
+	}
+
+	get attached(): boolean {
+		return this.#session.streams > 0;
+	}
+
+	related(text: string): void {
+		this.#session.send(text);
+	}
+
+	answer(text: string): void {
+		this.#session.send(text);
+		this.#session.leave(this);
+	}
+
+	fail(id: RpcId, error: SlipwayError): void {
+		this.#session.send(toRpcText(id, error, this.#requestId));
+		this.#session.leave(this);
+	}
+
+	drop(): void {
+		this.#session.leave(this);
+	}
+
+	tick(): void {}
+}

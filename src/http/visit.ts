@@ -1,0 +1,46 @@
+/** One request on a path of a server, past the guards and with its caller known. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { SlipwayError } from '../errors.ts';
+import type { ServerView } from '../launcher/contract.ts';
+import { classify, type Message, type RpcId } from '../mcp/jsonrpc.ts';
+import type { Principal } from './keys.ts';
+import { COMMON_HEADERS } from './respond.ts';
+
+export interface Visit {
+	readonly request: IncomingMessage;
+	readonly response: ServerResponse;
+	readonly requestId: string;
+	readonly principal: Principal;
+	readonly server: ServerView;
+	/** While we drain, what runs may end, and nothing new begins. */
+	readonly draining: boolean;
+	/** The id of the JSON-RPC request, as soon as it is known: what is answered with an error then carries it. */
+	rpcId: RpcId | null;
+}
+
+/** What a visit brings. Throws SLIPWAY_BAD_REQUEST, and SLIPWAY_DRAINING for a request while we drain. */
+export function classifyOrThrow(visit: Visit, value: unknown): Message {
+	const message = classify(value);
+	if (message === undefined) throw new SlipwayError('SLIPWAY_BAD_REQUEST');
+	if (message.kind !== 'request') return message;
+	visit.rpcId = message.id;
+	// Answers and cancellations are let through: a call in flight may wait for one.
+	if (visit.draining) throw new SlipwayError('SLIPWAY_DRAINING', { retryAfterSeconds: 1 });
+	return message;
+}
+
+/** 202: the message was taken, and has no answer of its own. */
+export function accepted({ response, requestId }: Visit): void {
+	response.writeHead(202, { ...COMMON_HEADERS, 'content-length': '0', 'x-request-id': requestId }).end();
+}
+
+/** Whether an Accept header takes a type. None at all takes everything, as HTTP has it. */
+export function accepts({ headers }: IncomingMessage, type: string): boolean {
+	const accept = headers.accept?.toLowerCase();
+	if (accept === undefined) return true;
+	const [family] = type.split('/');
+	return accept.split(',').some((item) => {
+		const [range = ''] = item.split(';');
+		return [type, `${family}/*`, '*/*'].includes(range.trim());
+	});
+}
