@@ -48,11 +48,12 @@ test('everything of a conversation comes on the one stream, and its end ends the
 	await text('log', { level: 'info', message: 'a line', times: 1 });
 	await logs.first((data) => data === 'a line');
 	const steps: number[] = [];
-	await client.callTool({ name: 'progress', arguments: { steps: 3, delayMs: 1 } }, undefined, {
+	await client.callTool({ name: 'progress', arguments: { steps: 3, delayMs: 50 } }, undefined, {
 		onprogress: ({ progress }) => steps.push(progress),
 	});
-	// The SDK's client may drop the last, when it reads it together with the answer.
-	assert.deepEqual(steps.slice(0, 2), [1, 2]);
+	// The SDK's client drops progress that it reads together with the answer.
+	assert.ok(steps.length > 0);
+	assert.deepEqual(steps, [1, 2, 3].slice(0, steps.length));
 	const [container] = await stack.containers();
 	assert.ok(container);
 	const gone = new Docker().getContainer(container.Id).wait({ condition: 'removed' });
