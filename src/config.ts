@@ -96,7 +96,7 @@ export const SETTINGS = Object.freeze({
 		list(/^[a-z0-9_.[\]:-]+$/i, 'names like `mcp.example.com` or `gateway:8080`, separated by commas'),
 		'none',
 		['gateway'],
-		'Further names, separated by commas, that requests may have as their Host. `localhost` and the loopback addresses always may.',
+		'Further names, separated by commas, that requests may have as their Host, each with the port where it is another than `SLIPWAY_PORT`. `localhost` and the loopback addresses on that port always may.',
 	),
 	SLIPWAY_ALLOWED_ORIGINS: setting(
 		list(/^https?:\/\/[^/\s]+$/i, 'origins like `https://app.example.com`, separated by commas'),
@@ -120,7 +120,7 @@ export const SETTINGS = Object.freeze({
 		integer(1, 1000, INSTANCE_LIMITS.instancesMax),
 		`\`${INSTANCE_LIMITS.instancesMax}\``,
 		['launcher'],
-		'How many containers may run at once.',
+		'How many containers may run at once. At the bound, a session without a call or an open stream for a minute makes room for a new one of the same caller.',
 	),
 	SLIPWAY_CATALOG: setting(
 		z.string().default('catalog'),
@@ -139,7 +139,7 @@ export const SETTINGS = Object.freeze({
 			),
 		'`./data`',
 		['launcher'],
-		'Folders of the host, separated by colons, below which the catalog may give servers folders.',
+		'Folders of the host, separated by colons, below which the catalog may give servers folders. No link below one leads out of it.',
 	),
 	SLIPWAY_HOST_DIR: setting(
 		z.string().startsWith('/', 'an absolute path on the host').optional(),
@@ -224,8 +224,6 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
 		// The value itself is not repeated: it may be a secret.
 		else problems.push(`${name} must be ${parsed.error.issues.map(({ message }) => message).join(', and ')}.`);
 	}
-	if (values['SLIPWAY_API_KEY'] !== undefined && values['SLIPWAY_API_KEY_FILE'] !== undefined)
-		problems.push('SLIPWAY_API_KEY and SLIPWAY_API_KEY_FILE are both set: set one.');
 	if (problems.length > 0) throw new SlipwayError('SLIPWAY_CONFIG_INVALID', { reason: problems.join(' ') });
 	return toConfig(values as Values);
 }

@@ -49,7 +49,11 @@ export class Gateway {
 		this.madeKey = made;
 		this.#sessions = new Sessions(
 			{ pool: this.#pool, metrics, log },
-			{ perPrincipalMax: config.sessionsPerPrincipalMax, idleMsMax: config.sessionIdleMs },
+			{
+				perPrincipalMax: config.sessionsPerPrincipalMax,
+				idleMsMax: config.sessionIdleMs,
+				isServed: (name) => launcher.state.servers.some((server) => server.name === name && server.enabled),
+			},
 		);
 		const isDraining = (): boolean => this.#draining;
 		this.#listener = new Listener({
@@ -90,8 +94,8 @@ export class Gateway {
 	 */
 	async stop(hurry?: AbortSignal): Promise<void> {
 		const { log } = this.#dependencies;
+		// The door stays open while calls finish: who comes is told 503 and when to come again, /ready too.
 		this.#draining = true;
-		this.#listener.close();
 		const startedAtMs = performance.now();
 		if (this.#sessions.inFlight > 0) log.info('waiting for calls in flight', { count: this.#sessions.inFlight });
 		while (
@@ -101,6 +105,7 @@ export class Gateway {
 		) {
 			await sleep(DRAIN_LIMITS.pollMs, undefined, hurry === undefined ? {} : { signal: hurry }).catch(() => undefined);
 		}
+		this.#listener.close();
 		await Promise.race([this.#endSessions(), sleep(DRAIN_LIMITS.stopMs, undefined, { ref: false })]);
 		clearInterval(this.#ticking);
 		await this.#listener.stop();

@@ -17,7 +17,7 @@ export const HTTP_LIMITS = Object.freeze({
 	jsonDepthMax: 64,
 	/** Messages in one batch (revision 2025-03-26 alone has batches). The SDK's own bound. */
 	batchMessagesMax: 100,
-	connectionsMax: 4096,
+	connectionsMax: 3000,
 	requestsPerSocketMax: 1000,
 	headersTimeoutMs: 10_000,
 	requestTimeoutMs: 30_000,
@@ -57,8 +57,8 @@ export const STDIO_LIMITS = Object.freeze({
 	/** Lines on stdout that are no JSON-RPC, in a window, before the Instance is ended. */
 	noiseLinesMax: 100,
 	noiseWindowMs: 10_000,
-	noiseSamplesMax: 3,
-	noiseSampleCharsMax: 200,
+	/** Such lines of one Instance that the log tells of. */
+	noiseToldMax: 3,
 	stderrRingBytesMax: 64 * KIB,
 	/** The tail of stderr that goes into an error or into /status. */
 	stderrTailCharsMax: 2 * KIB,
@@ -71,7 +71,7 @@ export const SESSION_LIMITS = Object.freeze({
 	idleMs: 30 * 60_000,
 	absoluteMs: 24 * 60 * 60_000,
 	/** A session idle for so long and with no stream open may be ended to make room for a new one. */
-	evictableAfterMs: 15_000,
+	evictableAfterMs: 60_000,
 	inFlightMax: 32,
 	/** Questions of a server that its client has not answered yet. */
 	questionsMax: 128,
@@ -91,7 +91,7 @@ export const INSTANCE_LIMITS = Object.freeze({
 	 * From create to the answer to `initialize`; the preparation of an image does not count. With the time that
 	 * ending such a server takes, its client hears of it within 30 s.
 	 */
-	startTimeoutMs: 27_000,
+	startTimeoutMs: 25_000,
 	/** How long a caller waits for the preparation of an image. */
 	preparationWaitMs: 10 * 60_000,
 	stopEofMs: 5_000,
@@ -105,7 +105,8 @@ export const INSTANCE_LIMITS = Object.freeze({
 
 /** The Docker Engine. */
 export const ENGINE_LIMITS = Object.freeze({
-	apiVersionMin: '1.44',
+	/** Engine 26. Subpaths of volumes came with it, and an older one would mount the whole volume without a word. */
+	apiVersionMin: '1.45',
 	requestTimeoutMs: 20_000,
 	pingIntervalMs: 1_000,
 	pingTimeoutMs: 1_500,

@@ -26,7 +26,6 @@ export interface LogFields {
 	readonly reason?: string;
 	readonly requestId?: string;
 	readonly role?: string;
-	readonly sample?: string;
 	readonly server?: string;
 	/** `sha256:` and the first 8 digits, never the id itself: see hashForLog. */
 	readonly session?: string;
@@ -57,7 +56,6 @@ const FIELD_NAMES = [
 	'reason',
 	'requestId',
 	'role',
-	'sample',
 	'server',
 	'session',
 	'stack',

@@ -11,19 +11,28 @@ export interface MountPlaces {
 	readonly roots: readonly string[];
 }
 
+/** A place on the host, in two parts: one that is trusted as it is, and one that must not lead out of it. */
+export interface MountPlace {
+	/** One of the roots, normalised. */
+	readonly root: string;
+	/** From there, without a slash at either end; empty for the root itself. */
+	readonly subpath: string;
+}
+
 /**
- * The path on the host that a mount's source names: absolute, normalised, at or below one of the roots.
+ * What a mount's source names: the innermost of the roots that it is in, and the way from there.
  *
- * It looks at names only, since the host's files may be out of sight: a link below a root is followed by the Engine.
- * Throws SLIPWAY_MOUNT_REFUSED when the source is elsewhere.
+ * It looks at names only, since the host's files may be out of sight. That no link on the way leads out of the root is
+ * for the Engine to see to, at the moment of the mount. Throws SLIPWAY_MOUNT_REFUSED when the source is elsewhere.
  */
-export function resolveMount(source: string, { hostDir, roots }: MountPlaces): string {
+export function resolveMount(source: string, { hostDir, roots }: MountPlaces): MountPlace {
 	const path = absolutePath(source, hostDir);
 	// The kernel would read such a path only as far as the NUL.
 	if (path.includes('\0'))
 		return refuse(`The path ${quote(path)} has a NUL character in it. Correct the mount source.`);
 	const allowed = roots.filter((root) => root.startsWith('/')).map(shortest);
-	if (allowed.some((root) => isAtOrBelow(path, root))) return path;
+	const [root] = allowed.filter((one) => isAtOrBelow(path, one)).sort((a, b) => b.length - a.length);
+	if (root !== undefined) return { root, subpath: posix.relative(root, path) };
 	const list = allowed.length === 0 ? 'none' : allowed.map(quote).join(', ');
 	return refuse(
 		`${quote(path)} (the mount source ${quote(source)}) is not below a folder that may be mounted: ${list}. Move it there, or add its folder to SLIPWAY_MOUNT_ROOTS.`,

@@ -21,7 +21,11 @@ export async function health({ args, environment, print }: Invocation): Promise<
 		print(HELP);
 		return 0;
 	}
-	const port = Number(environment['SLIPWAY_PORT'] || 8080);
+	const port = environment['SLIPWAY_PORT'] || '8080';
+	if (!/^\d{1,5}$/.test(port)) {
+		print('SLIPWAY_PORT is no port.');
+		return 1;
+	}
 	const status = await ask(
 		values.launcher === undefined
 			? { host: '127.0.0.1', port, path: '/health' }

@@ -14,19 +14,39 @@ import { openSqliteStore } from '../store/sqlite.ts';
 import { describeFirstKey } from './first-key.ts';
 import type { Invocation } from './invocation.ts';
 
+/** Where gateway and launcher meet, unless they are told otherwise: in compose, a volume of the two. */
+const DEFAULT_SOCKET = '/run/slipway/launcher.sock';
+
 export type RoleName = 'gateway' | 'launcher' | 'all';
 
 interface Part {
 	stop(hurry: AbortSignal): Promise<void>;
 }
 
+const HELP: Readonly<Record<RoleName, string>> = Object.freeze({
+	gateway: `slipway gateway [--launcher <socket>]
+
+Serves clients over HTTP, and asks the launcher at the socket (${DEFAULT_SOCKET}) for containers.`,
+	launcher: `slipway launcher [--socket <path>]
+
+Starts containers for the gateway that connects to the socket (${DEFAULT_SOCKET}). Needs the Docker socket.`,
+	all: `slipway all
+
+Gateway and launcher in one process. Needs the Docker socket.`,
+});
+
 /** Runs a role until it is told to stop. */
 export async function serve(role: RoleName, invocation: Invocation): Promise<0 | 1 | 2> {
+	const { help, socketPath } = readOptions(role, invocation.args);
+	if (help) {
+		invocation.print(`${HELP[role]}\n\nSettings come from the environment: docs/config.md.`);
+		return 0;
+	}
 	const config = readConfig(invocation.environment);
 	const log = createLog(config.logLevel);
 	const parts: Part[] = [];
 	try {
-		await startRole(role, { invocation, config, log, parts });
+		await startRole(role, { invocation, config, log, parts, socketPath });
 		await aborted(invocation.stopping);
 		log.info('stopping', { role });
 		return 0;
@@ -42,13 +62,14 @@ interface RoleContext {
 	readonly log: Log;
 	/** What was started, in order. */
 	readonly parts: Part[];
+	readonly socketPath: string;
 }
 
 async function startRole(role: RoleName, context: RoleContext): Promise<void> {
-	const { config, log, invocation, parts } = context;
+	const { config, log, invocation, parts, socketPath } = context;
 	const { version, workDir } = invocation;
 	if (role === 'gateway') {
-		const launcher = new RemoteLauncher({ socketPath: socketOption(invocation, 'launcher'), log });
+		const launcher = new RemoteLauncher({ socketPath, log });
 		launcher.start();
 		parts.push(launcher);
 		return startGateway(launcher, context);
@@ -58,14 +79,19 @@ async function startRole(role: RoleName, context: RoleContext): Promise<void> {
 		log,
 		version,
 		workDir,
-		...(role === 'launcher' ? { socketPath: socketOption(invocation, 'socket') } : {}),
+		...(role === 'launcher' ? { socketPath } : {}),
 	});
 	parts.push(started);
 	if (role === 'all') await startGateway(started.launcher, context);
 }
 
 async function startGateway(launcher: Launcher, { config, log, invocation, parts }: RoleContext): Promise<void> {
-	const apiKey = config.apiKey ?? (await readKeyFile(config.apiKeyFile));
+	const fileKey = await readKeyFile(config.apiKeyFile);
+	if (config.apiKey !== undefined && fileKey !== undefined)
+		throw new SlipwayError('SLIPWAY_CONFIG_INVALID', {
+			reason: 'SLIPWAY_API_KEY and SLIPWAY_API_KEY_FILE are both set: set one.',
+		});
+	const apiKey = config.apiKey ?? fileKey;
 	const store = openSqliteStore(config.dataDir);
 	parts.push({ stop: async () => store.close() });
 	const gateway = new Gateway({ config, apiKey, launcher, store, log, version: invocation.version });
@@ -113,12 +139,16 @@ async function readKeyFile(path: string | undefined): Promise<string | undefined
 	return key;
 }
 
-/** Where gateway and launcher meet, unless they are told otherwise: in compose, a volume of the two. */
-const DEFAULT_SOCKET = '/run/slipway/launcher.sock';
-
-function socketOption({ args }: Invocation, name: 'launcher' | 'socket'): string {
-	const { values } = parseArgs({ args: [...args], options: { [name]: { type: 'string', default: DEFAULT_SOCKET } } });
-	return String(values[name]);
+function readOptions(role: RoleName, args: readonly string[]): { help: boolean; socketPath: string } {
+	const path = { type: 'string', default: DEFAULT_SOCKET } as const;
+	const help = { type: 'boolean', short: 'h', default: false } as const;
+	const options = {
+		help,
+		...(role === 'gateway' ? { launcher: path } : {}),
+		...(role === 'launcher' ? { socket: path } : {}),
+	};
+	const { values } = parseArgs({ args: [...args], options });
+	return { help: values.help, socketPath: String(values.launcher ?? values.socket ?? DEFAULT_SOCKET) };
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -55,7 +55,7 @@ export async function startContainer(
 		return channel;
 	} catch (error) {
 		await removeContainer(engine, id);
-		throw explainStart(error, spec.server);
+		throw explainStart(error, spec);
 	}
 }
 
@@ -82,25 +82,20 @@ async function createContainer(engine: Engine, spec: ContainerSpec): Promise<Con
 		);
 		return created.id as ContainerId;
 	} catch (error) {
-		throw explainStart(error, spec.server);
+		throw explainStart(error, spec);
 	}
 }
 
 /** What a refusal of the engine means for the one who wrote the catalog. */
-function explainStart(error: unknown, server: ServerName): unknown {
+function explainStart(error: unknown, spec: ContainerSpec): unknown {
+	const { server } = spec;
 	if (!(error instanceof EngineRefusal)) return error;
 	const cause = { cause: error };
 	const text = error.message;
 	if (error.statusCode === 404 && /no such image/i.test(text))
 		return new SlipwayError('SLIPWAY_IMAGE_MISSING', { server }, cause);
-	if (/bind source path does not exist/i.test(text)) {
-		const folder = /does not exist: (\S+)/.exec(text)?.[1] ?? 'a folder';
-		return new SlipwayError(
-			'SLIPWAY_MOUNT_REFUSED',
-			{ server, reason: `There is no ${folder} on the host: make it, or correct \`mounts\`.` },
-			cause,
-		);
-	}
+	const mount = explainMount(text, spec);
+	if (mount !== undefined) return new SlipwayError('SLIPWAY_MOUNT_REFUSED', { server, reason: mount }, cause);
 	if (
 		/executable file not found|no such file or directory|permission denied|is a directory|no command specified/i.test(
 			text,
@@ -109,6 +104,18 @@ function explainStart(error: unknown, server: ServerName): unknown {
 		return new SlipwayError('SLIPWAY_COMMAND_INVALID', { server }, cause);
 	}
 	return new SlipwayError('SLIPWAY_ENGINE_FAILED', { server }, cause);
+}
+
+/** What the engine's words about a folder of the host mean, or undefined when they are about something else. */
+function explainMount(text: string, { hostFolders }: ContainerSpec): string | undefined {
+	const onHost = ([, volume = '', subpath = '']: RegExpExecArray): string =>
+		`${hostFolders[volume] ?? volume}/${subpath.trim()}`;
+	const escaping = /\/volumes\/([^/]+)\/_data, subpath: (.+)/.exec(text);
+	if (escaping !== null) return `A link in ${onHost(escaping)} leads out of the folder that may be mounted.`;
+	const below = /cannot access path .*\/volumes\/([^/]+)\/_data\/(.+?): lstat/.exec(text);
+	const root = /failed to mount local volume: mount (.+?):\/.*no such file or directory/.exec(text)?.[1];
+	const missing = below === null ? root : onHost(below);
+	return missing === undefined ? undefined : `There is no ${missing} on the host: make it, or correct \`mounts\`.`;
 }
 
 interface ContainerParts {

@@ -24,6 +24,11 @@ export class EngineRefusal extends Error {
 	}
 }
 
+/** A refusal that nobody foresaw as an error of the table, which tells nothing of the engine's; else the error itself. */
+export function explainRefusal(error: unknown): unknown {
+	return error instanceof EngineRefusal ? new SlipwayError('SLIPWAY_ENGINE_FAILED', {}, { cause: error }) : error;
+}
+
 /** Two calls whose options dockerode takes and its types leave out. */
 interface Greeting {
 	ping(options: { abortSignal: AbortSignal }): Promise<unknown>;
@@ -106,11 +111,17 @@ export class Engine {
 	): Promise<T> {
 		const deadline = AbortSignal.timeout(timeoutMs);
 		const either = signal === undefined ? deadline : AbortSignal.any([deadline, signal]);
+		const cut = Promise.withResolvers<never>();
+		const abort = (): void => cut.reject(either.reason);
+		either.addEventListener('abort', abort, { once: true });
 		try {
-			return await request(this.#docker, either);
+			// An answer that breaks off in the middle leaves dockerode waiting for good, deaf to its signal too.
+			return await Promise.race([request(this.#docker, either), cut.promise]);
 		} catch (error) {
 			signal?.throwIfAborted();
 			throw this.#explain(error, deadline.aborted);
+		} finally {
+			either.removeEventListener('abort', abort);
 		}
 	}
 
@@ -178,14 +189,17 @@ export class Engine {
 
 	/** What engine this is. */
 	async #greet(): Promise<EngineState> {
-		const version = await this.call((_, abortSignal) => this.#unversioned.version({ abortSignal }), {
+		const answer = await this.call((_, abortSignal) => this.#unversioned.version({ abortSignal }), {
 			timeoutMs: ENGINE_LIMITS.pingTimeoutMs,
 		});
-		if (compareVersions(version.ApiVersion, ENGINE_LIMITS.apiVersionMin) < 0) {
-			const reason = `The engine speaks API ${version.ApiVersion}; Slipway needs ${ENGINE_LIMITS.apiVersionMin} (Docker Engine 25) or newer.`;
+		const { Version: version, ApiVersion: apiVersion }: { Version?: unknown; ApiVersion?: unknown } = answer;
+		if (typeof version !== 'string' || typeof apiVersion !== 'string')
+			return { reachable: false, reason: `What answers at ${this.socketPath} is no Docker Engine.` };
+		if (compareVersions(apiVersion, ENGINE_LIMITS.apiVersionMin) < 0) {
+			const reason = `The engine speaks API ${apiVersion}; Slipway needs ${ENGINE_LIMITS.apiVersionMin} (Docker Engine 26) or newer.`;
 			return { reachable: false, reason };
 		}
-		return { reachable: true, version: version.Version, apiVersion: version.ApiVersion };
+		return { reachable: true, version, apiVersion };
 	}
 
 	#enter(state: EngineState): void {

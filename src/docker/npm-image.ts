@@ -167,6 +167,7 @@ function resolverSpec({
 		server,
 		instance,
 		containerName: `slipway-resolver-${instance.slice(0, 8)}`,
+		hostFolders: {},
 		body: {
 			...stdio(),
 			Image: baseId,
@@ -243,7 +244,8 @@ async function build(
 		await followProgress(
 			stream,
 			(text) => {
-				log = (log + text).slice(-PREPARATION_LIMITS.logTailCharsMax);
+				// The builder colours what came on stderr.
+				log = (log + text.replace(/\u001b\[[0-9;]*m/g, '')).slice(-PREPARATION_LIMITS.logTailCharsMax);
 			},
 			bounded,
 		);

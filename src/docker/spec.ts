@@ -21,12 +21,22 @@ export interface SpecImage {
 	readonly volumePaths: readonly string[];
 }
 
+/** A folder of the host, as a place in a volume. */
+export interface MountVolume {
+	/** The volume that stands for the root. */
+	readonly volume: string;
+	/** The folder of the host that it stands for. */
+	readonly root: string;
+	/** The way from there; empty for the root itself. */
+	readonly subpath: string;
+}
+
 export interface SpecContext {
 	readonly gateway: string;
 	readonly boot: string;
 	readonly instance: InstanceId;
-	/** For each mount of the entry, in its order: the folder on the host. */
-	readonly mountSources: readonly string[];
+	/** For each mount of the entry, in its order. */
+	readonly mountPlaces: readonly MountVolume[];
 	/** For each volume of the entry, in its order: the engine's name for it. */
 	readonly volumeNames: readonly string[];
 }
@@ -35,6 +45,8 @@ export interface ContainerSpec {
 	readonly server: ServerName;
 	readonly instance: InstanceId;
 	readonly containerName: string;
+	/** The folders of the host behind its volumes, by the volume's name: for words about what went wrong. */
+	readonly hostFolders: Readonly<Record<string, string>>;
 	readonly body: ContainerCreateOptions & { readonly HostConfig: HostConfig };
 }
 
@@ -79,7 +91,13 @@ export function buildSpec(server: Server, image: SpecImage, context: SpecContext
 		[LABELS.instance]: instance,
 		[LABELS.spec]: specHash(body),
 	};
-	return { server: server.name, instance, containerName: `slipway-${server.name}-${instance.slice(0, 8)}`, body };
+	return {
+		server: server.name,
+		instance,
+		containerName: `slipway-${server.name}-${instance.slice(0, 8)}`,
+		hostFolders: Object.fromEntries(context.mountPlaces.map(({ volume, root }) => [volume, root])),
+		body,
+	};
 }
 
 /** OpenStdin with StdinOnce: the engine closes the server's stdin when our connection goes, however it goes. */
@@ -147,23 +165,35 @@ function tmpfs(server: Server, image: SpecImage): Record<string, string> {
 	return covered;
 }
 
-function mounts(server: Server, { mountSources, volumeNames }: SpecContext): NonNullable<HostConfig['Mounts']> {
+/** NoCopy: the image's content at that place would bring the image's owner with it. */
+export const VOLUME_OPTIONS = Object.freeze({
+	NoCopy: true,
+	Labels: {},
+	DriverConfig: { Name: 'local', Options: {} },
+});
+
+/**
+ * Folders of the host are mounted as volumes too, each a volume of its root with a way from there: so the Engine itself
+ * makes sure, when it mounts, that no link leads out of the root. A bind of the path would follow any.
+ */
+function mounts(server: Server, { mountPlaces, volumeNames }: SpecContext): NonNullable<HostConfig['Mounts']> {
 	return [
-		...server.mounts.map(({ target, readOnly }, index) => ({
-			Type: 'bind' as const,
-			Source: mountSources[index] ?? '',
-			Target: target,
-			ReadOnly: readOnly,
-			// A folder made by the engine would belong to root and hide the mistake. A mount never propagates.
-			BindOptions: { Propagation: 'rprivate' as const, CreateMountpoint: false },
-		})),
+		...server.mounts.map(({ target, readOnly }, index) => {
+			const { volume = '', subpath = '' } = mountPlaces[index] ?? {};
+			return {
+				Type: 'volume' as const,
+				Source: volume,
+				Target: target,
+				ReadOnly: readOnly,
+				VolumeOptions: { ...VOLUME_OPTIONS, ...(subpath === '' ? {} : { Subpath: subpath }) },
+			};
+		}),
 		...server.volumes.map(({ target }, index) => ({
 			Type: 'volume' as const,
 			Source: volumeNames[index] ?? '',
 			Target: target,
 			ReadOnly: false,
-			// A copy of the image's content would bring the image's owner with it; volumes.ts gave it the server's.
-			VolumeOptions: { NoCopy: true, Labels: {}, DriverConfig: { Name: 'local', Options: {} } },
+			VolumeOptions: VOLUME_OPTIONS,
 		})),
 	];
 }

@@ -4,7 +4,7 @@
  * A new volume belongs to root, and the server is nobody. It is given to the server's user by writing a directory
  * entry through the engine, into a container that is created for that and never started: nothing runs as root.
  */
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { basename, dirname } from 'node:path/posix';
 import { buffer } from 'node:stream/consumers';
 import { pack } from 'tar-stream';
@@ -13,6 +13,7 @@ import type { ContainerId } from '../ids.ts';
 import { removeContainer } from './container.ts';
 import type { Engine } from './engine.ts';
 import { LABELS } from './labels.ts';
+import { VOLUME_OPTIONS } from './spec.ts';
 
 const MOUNT_POINT = '/slipway/volume';
 
@@ -28,6 +29,28 @@ export interface VolumeContext {
 /** The engine's name for a volume of the catalog. Two deployments on one engine do not share any. */
 export function volumeName(gateway: string, name: string): string {
 	return `slipway-${gateway}-${name}`;
+}
+
+/**
+ * The engine's name for the volume that stands for a folder of the host. It holds nothing itself: to remove it removes
+ * no file. Made where it is not there; to make it again changes nothing.
+ */
+export async function ensureRootVolume(
+	engine: Engine,
+	root: string,
+	{ gateway, boot }: VolumeContext,
+): Promise<string> {
+	const name = `slipway-${gateway}-root-${createHash('sha256').update(root).digest('hex').slice(0, 12)}`;
+	await engine.call((docker, abortSignal) =>
+		docker.createVolume({
+			Name: name,
+			Driver: 'local',
+			DriverOpts: { type: 'none', o: 'bind', device: root },
+			Labels: { [LABELS.gateway]: gateway, [LABELS.boot]: boot },
+			abortSignal,
+		}),
+	);
+	return name;
 }
 
 /** The engine's names for the volumes of a server, in their order, made where they are not there yet. */
@@ -89,7 +112,7 @@ async function giveTo(engine: Engine, { name, server, context, labels }: Gift): 
 						Source: name,
 						Target: MOUNT_POINT,
 						ReadOnly: false,
-						VolumeOptions: { NoCopy: true, Labels: {}, DriverConfig: { Name: 'local', Options: {} } },
+						VolumeOptions: VOLUME_OPTIONS,
 					},
 				],
 			},

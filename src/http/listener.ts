@@ -175,6 +175,10 @@ function answerBrokenRequest({ code }: NodeJS.ErrnoException, socket: Socket): v
 	socket.end(
 		`HTTP/1.1 ${error.row.httpStatus} Refused\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
 	);
+	// A peer that neither reads nor closes would keep the connection half open for ever.
+	const timer = setTimeout(() => socket.destroy(), HTTP_LIMITS.lingerMs);
+	timer.unref();
+	socket.once('close', () => clearTimeout(timer));
 }
 
 function brokenRequestCode(code: string | undefined): ErrorCode {

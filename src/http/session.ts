@@ -110,7 +110,6 @@ export class Session implements Standing {
 			const error = toSlipwayError(cause);
 			metrics.start(this.server, error.code, performance.now() - this.createdAtMs);
 			exchange.fail(message.id, error);
-			this.#log(error);
 			this.#finish(error);
 		}
 	}
@@ -239,9 +238,9 @@ export class Session implements Standing {
 					durationMs: Math.round(report.durationMs),
 				});
 			},
-			onNoise: (sample: string | undefined): void => {
+			onNoise: (bytes: number, told: boolean): void => {
 				metrics.noise(server);
-				if (sample !== undefined) log.warn('noise on stdout', { server, sample });
+				if (told) log.warn('noise on stdout', { server, bytes });
 			},
 			onTools: (names: readonly string[]): void => metrics.tools(server, names),
 		};

@@ -9,6 +9,8 @@ import { Session, type SessionDependencies } from './session.ts';
 export interface SessionsOptions {
 	readonly perPrincipalMax: number;
 	readonly idleMsMax: number;
+	/** Whether a server is in the catalog, and enabled. */
+	readonly isServed: (server: ServerName) => boolean;
 }
 
 /** INVARIANT: a session is in the table from its creation until it is over, and never after. */
@@ -95,6 +97,8 @@ export class Sessions {
 		for (const session of this.#sessions.values()) {
 			session.tick(nowMs);
 			if (session.isExpired(nowMs, this.#options.idleMsMax)) void session.end('patient');
+			// What is no longer in the catalog may finish what it does, and nothing more.
+			else if (session.inFlight === 0 && !this.#options.isServed(session.server)) void session.end('patient');
 		}
 	}
 

@@ -17,7 +17,12 @@ export interface RemoteLauncherOptions {
 	readonly log: Log;
 }
 
-/** INVARIANT: `state.launcher.reachable` is false whenever nothing was heard for silenceMsMax. */
+/**
+ * INVARIANTS:
+ * - `state.launcher.reachable` is false whenever nothing was heard for silenceMsMax.
+ * - Nothing is asked of a launcher that is not reachable, and nothing asked outlives its being reachable: whoever
+ *   waits is told at once.
+ */
 export class RemoteLauncher implements Launcher {
 	readonly #options: RemoteLauncherOptions;
 	readonly #agent = new Agent({ keepAlive: false });
@@ -30,6 +35,8 @@ export class RemoteLauncher implements Launcher {
 		servers: [],
 	});
 	#following: Promise<void> | undefined;
+	/** Aborted when the launcher is lost. */
+	#contact = new AbortController();
 
 	constructor(options: RemoteLauncherOptions) {
 		this.#options = options;
@@ -50,6 +57,7 @@ export class RemoteLauncher implements Launcher {
 	}
 
 	async launch(server: ServerName, signal: AbortSignal): Promise<Channel> {
+		const either = AbortSignal.any([signal, this.#assertReachable()]);
 		const { promise, resolve, reject } = Promise.withResolvers<Channel>();
 		const outgoing = request({
 			socketPath: this.#options.socketPath,
@@ -57,7 +65,7 @@ export class RemoteLauncher implements Launcher {
 			path: PATHS.launch(server),
 			headers: { Host: 'launcher', Connection: 'Upgrade', Upgrade: UPGRADE_PROTOCOL, 'Content-Length': '0' },
 			agent: false,
-			signal,
+			signal: either,
 		});
 		outgoing.once('upgrade', (response, socket: Socket, head: Buffer) => {
 			if (head.length > 0) socket.unshift(head);
@@ -74,7 +82,7 @@ export class RemoteLauncher implements Launcher {
 		return promise;
 	}
 
-	report(): Promise<readonly InstanceReport[]> {
+	async report(): Promise<readonly InstanceReport[]> {
 		return this.#ask('GET', PATHS.report);
 	}
 
@@ -112,6 +120,11 @@ export class RemoteLauncher implements Launcher {
 		};
 	}
 
+	#assertReachable(): AbortSignal {
+		if (!this.#state.launcher.reachable) throw new SlipwayError('SLIPWAY_LAUNCHER_UNREACHABLE');
+		return this.#contact.signal;
+	}
+
 	async #ask<T>(method: string, path: string): Promise<T> {
 		const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
 		const outgoing = request({
@@ -120,6 +133,7 @@ export class RemoteLauncher implements Launcher {
 			path,
 			headers: { Host: 'launcher' },
 			agent: this.#agent,
+			signal: this.#assertReachable(),
 		});
 		outgoing.once('response', resolve);
 		outgoing.on('error', (cause) => reject(lost(cause)));
@@ -142,6 +156,7 @@ export class RemoteLauncher implements Launcher {
 			if (this.#state.launcher.reachable && !signal.aborted)
 				log.warn('launcher unreachable', { code: 'SLIPWAY_LAUNCHER_UNREACHABLE' });
 			this.#enter(unreachable(this.#state));
+			this.#contact.abort();
 			await sleep(LAUNCHER_LIMITS.reconnectDelayMs, undefined, { signal }).catch(() => undefined);
 		}
 	}
@@ -164,8 +179,10 @@ export class RemoteLauncher implements Launcher {
 		for await (const line of createInterface({ input: response })) {
 			if (line === '') continue;
 			const state: LauncherState = JSON.parse(line);
-			if (!this.#state.launcher.reachable)
+			if (!this.#state.launcher.reachable) {
+				this.#contact = new AbortController();
 				this.#options.log.info('launcher reachable', { version: state.launcher.version });
+			}
 			this.#enter(state);
 		}
 	}

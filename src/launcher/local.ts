@@ -9,14 +9,14 @@ import type { Catalog, Server, Source } from '../catalog/catalog.ts';
 import { resolveMount } from '../catalog/mounts.ts';
 import type { Channel } from '../channel.ts';
 import { type ContainerChannel, type ContainerDependencies, startContainer } from '../docker/container.ts';
-import type { Engine } from '../docker/engine.ts';
+import { type Engine, explainRefusal } from '../docker/engine.ts';
 import { ensureImage, type PreparedImage } from '../docker/images.ts';
 import { ensureNpmImage } from '../docker/npm-image.ts';
 import { OomWatch } from '../docker/oom-watch.ts';
 import { inspectSelf } from '../docker/self.ts';
-import { buildSpec } from '../docker/spec.ts';
+import { buildSpec, type MountVolume } from '../docker/spec.ts';
 import { sweep } from '../docker/sweep.ts';
-import { ensureVolumes } from '../docker/volumes.ts';
+import { ensureRootVolume, ensureVolumes } from '../docker/volumes.ts';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
 import type { InstanceId, ServerName } from '../ids.ts';
 import { ENGINE_LIMITS, INSTANCE_LIMITS } from '../limits.ts';
@@ -66,7 +66,8 @@ export class LocalLauncher implements Launcher {
 		concurrentMax: INSTANCE_LIMITS.concurrentStartsMax,
 		queuedMax: INSTANCE_LIMITS.startsQueuedMax,
 	});
-	#starting = 0;
+	/** The starts under way; one that is aborted still has a container to remove. */
+	readonly #starts = new Set<Promise<Channel>>();
 	#catalog: Catalog;
 	#catalogRevision = 1;
 	#catalogProblem: string | undefined;
@@ -79,7 +80,8 @@ export class LocalLauncher implements Launcher {
 		this.#options = options;
 		this.#catalog = options.catalog;
 		this.#preparations = new Preparations({
-			prepare: (source, context) => this.#prepare(source, context),
+			prepare: (source, context) =>
+				this.#prepare(source, context).catch((error) => Promise.reject(explainRefusal(error))),
 			onChange: () => this.#changed(),
 			log: options.log,
 		});
@@ -137,7 +139,7 @@ export class LocalLauncher implements Launcher {
 			return await this.#launch(server, either);
 		} catch (cause) {
 			either.throwIfAborted();
-			throw withServer(toSlipwayError(cause), name);
+			throw withServer(toSlipwayError(explainRefusal(cause)), name);
 		}
 	}
 
@@ -155,9 +157,9 @@ export class LocalLauncher implements Launcher {
 		this.#stopping.abort(new SlipwayError('SLIPWAY_DRAINING'));
 		clearInterval(this.#sweepTimer);
 		this.#unsubscribe?.();
-		this.#preparations.stop();
+		await Promise.all([this.#preparations.stop(), Promise.allSettled(this.#starts)]);
 		await Promise.all([...this.#live.values()].map((channel) => channel.stop('prompt')));
-		// What was on its way when we were told to stop is in nobody's hands now.
+		// What is left now is in nobody's hands.
 		this.#books.clear();
 		await this.#sweep();
 		await this.#oomWatch?.stop();
@@ -257,20 +259,21 @@ export class LocalLauncher implements Launcher {
 		} catch (error) {
 			// Removed behind our back: make it again, and let this caller have the new one.
 			if (!(error instanceof SlipwayError) || error.code !== 'SLIPWAY_IMAGE_MISSING') throw error;
-			this.#preparations.forget(server);
+			this.#preparations.forget(server, image);
 			return await this.#startInTurn(server, await this.#waitForImage(server, signal), signal);
 		}
 	}
 
 	#startInTurn(server: Server, image: PreparedImage, signal: AbortSignal): Promise<Channel> {
 		return this.#queue.run(async () => {
-			if (this.#live.size + this.#starting >= this.#options.instancesMax)
+			if (this.#live.size + this.#starts.size >= this.#options.instancesMax)
 				throw new SlipwayError('SLIPWAY_INSTANCES_FULL', { retryAfterSeconds: 5 });
-			this.#starting += 1;
+			const start = this.#start(server, image, signal);
+			this.#starts.add(start);
 			try {
-				return await this.#start(server, image, signal);
+				return await start;
 			} finally {
-				this.#starting -= 1;
+				this.#starts.delete(start);
 			}
 		}, signal);
 	}
@@ -293,14 +296,14 @@ export class LocalLauncher implements Launcher {
 		this.#books.add(instance);
 		try {
 			const roots = mountRoots.map((root) => posix.resolve(hostDir, root));
-			const mountSources = server.mounts.map(({ source }) => resolveMount(source, { hostDir, roots }));
-			const volumeNames = await ensureVolumes(engine, server, {
-				gateway,
-				boot: this.#boot,
-				books: this.#books,
-				imageId: image.id,
-			});
-			const spec = buildSpec(server, image, { gateway, boot: this.#boot, instance, mountSources, volumeNames });
+			const context = { gateway, boot: this.#boot, books: this.#books, imageId: image.id };
+			const mountPlaces: MountVolume[] = [];
+			for (const { source } of server.mounts) {
+				const { root, subpath } = resolveMount(source, { hostDir, roots });
+				mountPlaces.push({ volume: await ensureRootVolume(engine, root, context), root, subpath });
+			}
+			const volumeNames = await ensureVolumes(engine, server, context);
+			const spec = buildSpec(server, image, { gateway, boot: this.#boot, instance, mountPlaces, volumeNames });
 			const channel = await startContainer(this.#dependencies(), spec, signal);
 			this.#enter(channel);
 			log.debug('instance started', { server: server.name, instance });

@@ -39,7 +39,7 @@ export class Preparations {
 	readonly #tasks = new Map<string, Task>();
 	readonly #pending: Task[] = [];
 	readonly #stopping = new AbortController();
-	#running = 0;
+	readonly #running = new Set<Promise<void>>();
 
 	constructor(options: PreparationsOptions) {
 		this.#options = options;
@@ -75,14 +75,17 @@ export class Preparations {
 		}
 	}
 
-	/** Forgets an image that the engine no longer has. */
-	forget({ source }: Server): void {
-		this.#tasks.delete(keyOf(source));
+	/** Forgets an image that the engine no longer has, unless another is on its way already. */
+	forget({ source }: Server, image: PreparedImage): void {
+		const view = this.#tasks.get(keyOf(source))?.view;
+		if (view?.kind === 'ready' && view.imageId === image.id) this.#tasks.delete(keyOf(source));
 	}
 
-	stop(): void {
+	/** Breaks off what is under way, and resolves when it has put its things away. */
+	async stop(): Promise<void> {
 		this.#stopping.abort(new SlipwayError('SLIPWAY_DRAINING'));
 		for (const task of this.#pending.splice(0)) task.reject(new SlipwayError('SLIPWAY_DRAINING'));
+		await Promise.all(this.#running);
 	}
 
 	#enqueue(source: Source): Task {
@@ -108,15 +111,15 @@ export class Preparations {
 	}
 
 	#pump(): void {
-		while (this.#running < PREPARATION_LIMITS.concurrentMax && !this.#stopping.signal.aborted) {
+		while (this.#running.size < PREPARATION_LIMITS.concurrentMax && !this.#stopping.signal.aborted) {
 			const index = mostWanted(this.#pending);
 			const [task] = index < 0 ? [] : this.#pending.splice(index, 1);
 			if (task === undefined) return;
-			this.#running += 1;
-			void this.#run(task).finally(() => {
-				this.#running -= 1;
+			const run = this.#run(task).finally(() => {
+				this.#running.delete(run);
 				this.#pump();
 			});
+			this.#running.add(run);
 		}
 	}
 
@@ -158,8 +161,11 @@ function keyOf(source: Source): string {
 	return describeSource(source);
 }
 
+/** A failure for want of the engine says nothing of the image: it is old as soon as somebody asks again. */
 function isStale({ failure }: Task): boolean {
-	return failure !== undefined && Date.now() - failure.atMs >= PREPARATION_LIMITS.retryAfterMs;
+	if (failure === undefined) return false;
+	const isOld = Date.now() - failure.atMs >= PREPARATION_LIMITS.retryAfterMs;
+	return isOld || failure.error.code === 'SLIPWAY_ENGINE_UNREACHABLE';
 }
 
 /** The first of those that most callers wait for. */

@@ -62,8 +62,8 @@ export interface CallReport {
 
 export interface UpstreamObserver {
 	onCall(report: CallReport): void;
-	/** A line on stdout that is no JSON-RPC. */
-	onNoise(sample: string | undefined): void;
+	/** A line on stdout that is no JSON-RPC, and whether to tell of it: the first few of an Instance. Never its text. */
+	onNoise(bytes: number, told: boolean): void;
 	/** The tools that the server listed. */
 	onTools(names: readonly string[]): void;
 }
@@ -123,7 +123,7 @@ export class Upstream {
 	/** Why we ended the Instance, where it was not its own doing. */
 	#fault: SlipwayError | undefined;
 	#stdinStuckSinceMs: number | undefined;
-	#noise = { windowStartMs: 0, lines: 0, samples: 0 };
+	#noise = { windowStartMs: 0, lines: 0, told: 0 };
 
 	constructor(channel: Channel, { standing, observer }: { standing: Standing; observer: UpstreamObserver }) {
 		this.channel = channel;
@@ -408,11 +408,9 @@ export class Upstream {
 			this.#noise.lines = 0;
 		}
 		this.#noise.lines += 1;
-		const sampled = this.#noise.samples < STDIO_LIMITS.noiseSamplesMax;
-		if (sampled) this.#noise.samples += 1;
-		this.#observer.onNoise(
-			sampled ? JSON.stringify(line.subarray(0, STDIO_LIMITS.noiseSampleCharsMax).toString('utf8')) : undefined,
-		);
+		const told = this.#noise.told < STDIO_LIMITS.noiseToldMax;
+		if (told) this.#noise.told += 1;
+		this.#observer.onNoise(line.length, told);
 		if (this.#noise.lines > STDIO_LIMITS.noiseLinesMax) this.#abandon(new SlipwayError('SLIPWAY_PROTOCOL_NOISE'));
 	}
 

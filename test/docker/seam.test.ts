@@ -27,6 +27,7 @@ import {
 	until,
 	within,
 } from '../support/engine-bench.ts';
+import { EngineProxy } from '../support/engine-proxy.ts';
 import { greet, talk } from '../support/engine-talk.ts';
 import { fixture, fixtureImage, server } from '../support/fixtures.ts';
 
@@ -50,6 +51,7 @@ async function openSeam(servers: readonly Server[], options: BenchOptions = {}):
 	await listener.start();
 	const remote = new RemoteLauncher({ socketPath, log: SILENT_LOG });
 	remote.start();
+	await until('the launcher is found', () => remote.state.launcher.reachable);
 	return {
 		bench,
 		socketPath,
@@ -168,7 +170,7 @@ test('the launcher stops while a gateway holds an Instance: nothing hangs, nothi
 
 test('a gateway that goes away while it waits takes its wish along', async () => {
 	await using bench = await openBench([]);
-	const asked = Promise.withResolvers<AbortSignal>();
+	let asked = Promise.withResolvers<AbortSignal>();
 	const waiting: Launcher = {
 		state: bench.launcher.state,
 		subscribe: () => () => undefined,
@@ -182,8 +184,10 @@ test('a gateway that goes away while it waits takes its wish along', async () =>
 	const socketPath = `${bench.folder}/waiting.sock`;
 	const listener = new LauncherServer({ launcher: waiting, socketPath, log: SILENT_LOG });
 	await listener.start();
+	const remote = new RemoteLauncher({ socketPath, log: SILENT_LOG });
 	try {
-		const remote = new RemoteLauncher({ socketPath, log: SILENT_LOG });
+		remote.start();
+		await until('the launcher is found', () => remote.state.launcher.reachable);
 		const aborter = new AbortController();
 		const launch = remote.launch('any' as ServerName, aborter.signal).catch((error: unknown) => error);
 		const signal = await within(asked.promise, 'the wish');
@@ -192,7 +196,16 @@ test('a gateway that goes away while it waits takes its wish along', async () =>
 		aborter.abort(reason);
 		assert.equal(await launch, reason);
 		if (!signal.aborted) await within(once(signal, 'abort'), 'the end of the wish');
+
+		// And a launcher that stops does not wait for one that waits.
+		asked = Promise.withResolvers();
+		const second = refusedWith('SLIPWAY_LAUNCHER_UNREACHABLE', remote.launch('any' as ServerName, neverAborted()));
+		const other = await within(asked.promise, 'the second wish');
+		await within(listener.stop(), 'the stop of the socket');
+		await second;
+		assert.equal(other.aborted, true);
 	} finally {
+		await remote.stop();
 		await within(listener.stop(), 'the stop of the socket');
 	}
 });
@@ -266,7 +279,7 @@ test('a compromised gateway: no method, path, header or body shapes a container'
 		'/v1/launch/%00',
 		'/V1/LAUNCH/plain',
 		'//v1/launch/plain',
-		'/v1.44/containers/create',
+		'/v1.45/containers/create',
 		'/containers/create?name=evil',
 		'/containers/json',
 		'/v1/instances/00000000-0000-0000-0000-000000000000/stop?patience=prompt&x=1',
@@ -387,7 +400,7 @@ test('no more Instances than may be, and a place again after one ended', async (
 });
 
 test('stopping the launcher in the middle of starts leaves nothing', async () => {
-	for (const delayMs of [0, 15, 40, 80]) {
+	for (const delayMs of [0, 8, 12, 16, 20, 40, 80]) {
 		await using seam = await openSeam([fixture('crowd', image, ['misbehaving.ts', 'ignore-eof-and-term'])]);
 		const launches = Array.from({ length: 5 }, () => seam.remote.launch('crowd' as ServerName, neverAborted()));
 		const settled = Promise.allSettled(launches);
@@ -402,8 +415,28 @@ test('stopping the launcher in the middle of starts leaves nothing', async () =>
 			if (outcome.status === 'fulfilled') await within(outcome.value.ended, 'the end');
 			else assert.match(String(outcome.reason.code), /^SLIPWAY_(DRAINING|LAUNCHER_UNREACHABLE)$/);
 		}
-		await new Promise((resolve) => setTimeout(resolve, 300));
-		assert.deepEqual(await containersOf(seam.bench.gatewayId), [], 'something came after the stop');
+	}
+});
+
+test('a stop waits for a create that is under way, and for the removal of what came of it', async () => {
+	const proxy = new EngineProxy(`/tmp/slipway-held-${randomBytes(6).toString('hex')}.sock`);
+	await proxy.open();
+	try {
+		await using bench = await openBench([fixture('plain', image, ['conversation.ts'])], {
+			socketPath: proxy.socketPath,
+		});
+		const held = proxy.hold(/^POST [^ ]*\/containers\/create/);
+		const launch = refusedWith('SLIPWAY_DRAINING', bench.launch('plain'));
+		await within(held.came, 'the create');
+		const stop = bench.launcher.stop().then(() => containersOf(bench.gatewayId));
+		// The stop has had every chance to be over before the create is.
+		const early = await Promise.race([stop, new Promise((resolve) => setTimeout(resolve, 500, 'waits'))]);
+		held.release();
+		assert.equal(early, 'waits');
+		assert.deepEqual(await within(stop, 'the stop'), []);
+		await launch;
+	} finally {
+		await proxy.close();
 	}
 });
 

@@ -77,7 +77,7 @@ async function workOn(): Promise<number> {
 after(async () => {
 	over.abort();
 	try {
-		assert.ok((await bystander) > 10, 'the bystander did not get far');
+		assert.ok((await bystander) > 0, 'the bystander did not get far');
 	} finally {
 		await stack.stop();
 	}
@@ -110,7 +110,28 @@ async function metric(name: string, labels: string): Promise<number> {
 	return Number(line?.split(' ').at(-1) ?? 0);
 }
 
-describe('servers that do not come up', { concurrency: 4 }, () => {
+describe('what is slow, and servers that do not come up', { concurrency: 5 }, () => {
+	test('one that never reads: calls time out, and what is sent to it is bounded', { timeout: 100_000 }, async () => {
+		const raw = await open('deaf');
+		const answer = await raw.call('echo', { text: 'hello?' });
+		assert.equal(codeOf(answer), 'SLIPWAY_CALL_TIMEOUT');
+		const filler = { padding: 'x'.repeat(64 * 1024) };
+		let accepted = 0;
+		let refusal: RpcMessage | undefined;
+		while (refusal === undefined && accepted < 500) {
+			const reply = await raw.notify('notifications/filler', filler);
+			if (reply.status === 202) accepted += 1;
+			else refusal = await answerOf(reply);
+		}
+		assert.equal(codeOf(refusal ?? { jsonrpc: '2.0' }), 'SLIPWAY_STDIN_STALL');
+		// The bound, and what the pipes on the way hold.
+		assert.ok(accepted >= 32 && accepted < 320, `${accepted} were taken`);
+		// In the end it is ended for it, and every call with it.
+		const stream = await raw.stream();
+		await stream.text;
+		await assertOver(raw);
+	});
+
 	test('silent: the client hears of it when its time is over', { timeout: 90_000 }, async () => {
 		const startedAtMs = performance.now();
 		const reply = await client('silent').sendInitialize();
@@ -197,27 +218,6 @@ describe('servers that end or stop listening', { concurrency: 4 }, () => {
 		assert.equal(await raw.end(), 200);
 	});
 
-	test('one that never reads: calls time out, and what is sent to it is bounded', { timeout: 100_000 }, async () => {
-		const raw = await open('deaf');
-		const answer = await raw.call('echo', { text: 'hello?' });
-		assert.equal(codeOf(answer), 'SLIPWAY_CALL_TIMEOUT');
-		const filler = { padding: 'x'.repeat(64 * 1024) };
-		let accepted = 0;
-		let refusal: RpcMessage | undefined;
-		while (refusal === undefined && accepted < 500) {
-			const reply = await raw.notify('notifications/filler', filler);
-			if (reply.status === 202) accepted += 1;
-			else refusal = await answerOf(reply);
-		}
-		assert.equal(codeOf(refusal ?? { jsonrpc: '2.0' }), 'SLIPWAY_STDIN_STALL');
-		// The bound, and what the pipes on the way hold.
-		assert.ok(accepted >= 32 && accepted < 320, `${accepted} were taken`);
-		// In the end it is ended for it, and every call with it.
-		const stream = await raw.stream();
-		await stream.text;
-		await assertOver(raw);
-	});
-
 	for (const mode of ['ignore-eof', 'ignore-eof-and-term'] as const) {
 		test(`${mode}: DELETE ends it all the same`, async () => {
 			const raw = await open(mode);
@@ -293,16 +293,18 @@ describe('servers that write what they should not', { concurrency: 4 }, () => {
 		test(`${mode}: each call has one answer, its own`, async () => {
 			const raw = await open(mode);
 			const stream = await raw.stream();
-			const replies = await Promise.all(
-				Array.from({ length: 10 }, (_, id) =>
-					raw.send('tools/call', { name: 'echo', arguments: { text: `${id}` } }, id),
-				),
-			);
-			for (const [id, reply] of replies.entries()) {
-				await reply.text;
-				assert.equal(reply.messages.items.length, 1);
-				assert.equal(reply.messages.items[0]?.id, id);
-				assert.equal(textOf(reply.messages.items[0] ?? {}), `${id}`);
+			// More than may be in flight at once: none stays there after its answer.
+			for (let round = 0; round < 4; round++) {
+				const ids = Array.from({ length: 10 }, (_, index) => round * 10 + index);
+				const replies = await Promise.all(
+					ids.map((id) => raw.send('tools/call', { name: 'echo', arguments: { text: `${id}` } }, id)),
+				);
+				for (const [index, reply] of replies.entries()) {
+					await reply.text;
+					assert.equal(reply.messages.items.length, 1);
+					assert.equal(reply.messages.items[0]?.id, ids[index]);
+					assert.equal(textOf(reply.messages.items[0] ?? {}), `${ids[index]}`);
+				}
 			}
 			await raw.end();
 			await stream.text;

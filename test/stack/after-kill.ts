@@ -26,7 +26,7 @@ test('within 10 s no container of the time before is left', async () => {
 	);
 });
 
-test('and the stack serves again, with the key of before', async () => {
+test('and the stack serves again, with a key from SLIPWAY_API_KEY', async () => {
 	const { tools } = await inspector('everything', '--method', 'tools/list');
 	assert.ok(Array.isArray(tools) && tools.length > 0);
 });

@@ -64,7 +64,7 @@ test('a session has one hardened container, and DELETE removes it', async () => 
 	assert.equal(HostConfig.AutoRemove, true);
 	assert.deepEqual(
 		Mounts.map(({ Type, Destination, RW }) => [Type, Destination, RW]),
-		[['bind', '/files', false]],
+		[['volume', '/files', false]],
 	);
 	await transport.terminateSession();
 	assert.deepEqual(

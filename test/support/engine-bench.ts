@@ -193,7 +193,7 @@ export async function openYard(socketPath: string = ENGINE_SOCKET): Promise<Yard
 			const image = await inspectImage(engine, server.source.reference);
 			assert.ok(image !== undefined, `no image ${server.source.reference}`);
 			const instance = randomUUID() as InstanceId;
-			const spec = buildSpec(server, image, { gateway: gatewayId, boot, instance, mountSources: [], volumeNames: [] });
+			const spec = buildSpec(server, image, { gateway: gatewayId, boot, instance, mountPlaces: [], volumeNames: [] });
 			const channel = await startContainer({ engine, oomWatch }, spec, signal);
 			channels.push(channel);
 			return channel;

@@ -10,8 +10,8 @@ export class EngineProxy {
 	#server: Server | undefined;
 	#hangs = false;
 	#answerBytesMax = Number.POSITIVE_INFINITY;
-	/** Requests that came, by their first line. */
-	readonly requests: string[] = [];
+	#refused: RegExp | undefined;
+	#held: { readonly requests: RegExp; readonly came: () => void; readonly released: Promise<void> } | undefined;
 
 	constructor(socketPath: string) {
 		this.socketPath = socketPath;
@@ -49,12 +49,42 @@ export class EngineProxy {
 		this.#answerBytesMax = bytes;
 	}
 
+	/** From now on requests whose first line is like this are answered with 500 and not passed on. */
+	refuse(requests: RegExp): void {
+		this.#refused = requests;
+	}
+
+	/** From now on requests whose first line is like this wait. `came` resolves with the first of them. */
+	hold(requests: RegExp): { readonly came: Promise<void>; release(): void } {
+		const came = Promise.withResolvers<void>();
+		const released = Promise.withResolvers<void>();
+		this.#held = { requests, came: came.resolve, released: released.promise };
+		return { came: came.promise, release: released.resolve };
+	}
+
 	#join(client: Socket): void {
 		this.#keep(client);
 		if (this.#hangs) return;
+		client.once('data', (chunk: Buffer) => {
+			if (this.#refused?.test(chunk.toString('latin1')) === true) {
+				client.end('HTTP/1.1 500 Refused\r\nContent-Length: 18\r\nConnection: close\r\n\r\n{"message":"test"}');
+				client.resume();
+				return;
+			}
+			if (this.#held?.requests.test(chunk.toString('latin1')) === true) {
+				client.pause();
+				this.#held.came();
+				void this.#held.released.then(() => this.#pass(client, chunk));
+				return;
+			}
+			this.#pass(client, chunk);
+		});
+	}
+
+	#pass(client: Socket, first: Buffer): void {
 		const engine = createConnection({ path: ENGINE_SOCKET, allowHalfOpen: true });
 		this.#keep(engine);
-		client.once('data', (chunk: Buffer) => this.requests.push(chunk.toString('latin1').split('\r\n', 1)[0] ?? ''));
+		engine.write(first);
 		client.pipe(engine);
 		const answerBytesMax = this.#answerBytesMax;
 		let bytes = 0;

@@ -5,12 +5,18 @@ import { SlipwayError } from '../../src/errors.ts';
 
 const PLACES = { hostDir: '/home/me/slipway', roots: ['/home/me/slipway/data', '/srv/files/'] };
 
-test('sources at or below a root become paths of the host', () => {
-	assert.equal(resolveMount('./data', PLACES), '/home/me/slipway/data');
-	assert.equal(resolveMount('./data/a/../b/', PLACES), '/home/me/slipway/data/b');
-	assert.equal(resolveMount('/srv/files', PLACES), '/srv/files');
-	assert.equal(resolveMount('//srv/files/x', PLACES), '/srv/files/x');
-	assert.equal(resolveMount('/anything', { ...PLACES, roots: ['/'] }), '/anything');
+test('sources at or below a root become that root and the way from there', () => {
+	const data = '/home/me/slipway/data';
+	assert.deepEqual(resolveMount('./data', PLACES), { root: data, subpath: '' });
+	assert.deepEqual(resolveMount('./data/a/../b/', PLACES), { root: data, subpath: 'b' });
+	assert.deepEqual(resolveMount('/srv/files', PLACES), { root: '/srv/files', subpath: '' });
+	assert.deepEqual(resolveMount('//srv/files/x/y', PLACES), { root: '/srv/files', subpath: 'x/y' });
+	assert.deepEqual(resolveMount('/anything', { ...PLACES, roots: ['/'] }), { root: '/', subpath: 'anything' });
+});
+
+test('of roots within each other the innermost counts', () => {
+	const roots = ['/srv', '/srv/files', '/'];
+	assert.deepEqual(resolveMount('/srv/files/x', { hostDir: '/', roots }), { root: '/srv/files', subpath: 'x' });
 });
 
 const REFUSED: readonly (readonly [source: string, part: string])[] = [

@@ -23,7 +23,7 @@ const { body: ASKED } = buildSpec(
 		gateway: 'g',
 		boot: 'b',
 		instance: '11111111-2222-3333-4444-555555555555' as InstanceId,
-		mountSources: ['/srv/files'],
+		mountPlaces: [{ volume: 'root', root: '/srv', subpath: 'files' }],
 		volumeNames: ['v'],
 	},
 );
@@ -52,7 +52,7 @@ function readBack(config: Loose = {}, host: Loose = {}, mounts: readonly object[
 			...HostConfig,
 			...host,
 		},
-		Mounts: [{ Type: 'bind', Destination: '/files' }, { Type: 'volume', Destination: '/data' }, ...mounts],
+		Mounts: [{ Type: 'volume', Destination: '/files' }, { Type: 'volume', Destination: '/data' }, ...mounts],
 	};
 	return inspected as unknown as ContainerInspectInfo;
 }

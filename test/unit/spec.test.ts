@@ -12,7 +12,7 @@ const CONTEXT: SpecContext = {
 	gateway: 'gateway-1',
 	boot: 'boot-1',
 	instance: '11111111-2222-3333-4444-555555555555' as InstanceId,
-	mountSources: ['/srv/files'],
+	mountPlaces: [{ volume: 'root', root: '/srv', subpath: 'files' }],
 	volumeNames: ['slipway-gateway-1-memory'],
 };
 const ENTRY = server(
@@ -68,7 +68,10 @@ for (const [what, change] of Object.entries(CHANGES)) {
 test('the hash covers the image, its volumes, and where mounts and volumes come from', () => {
 	assert.notEqual(hashOf(ENTRY, { ...IMAGE, id: 'sha256:other' }), hashOf(ENTRY));
 	assert.notEqual(hashOf(ENTRY, { ...IMAGE, volumePaths: ['/var/x'] }), hashOf(ENTRY));
-	assert.notEqual(hashOf(ENTRY, IMAGE, { ...CONTEXT, mountSources: ['/other'] }), hashOf(ENTRY));
+	assert.notEqual(
+		hashOf(ENTRY, IMAGE, { ...CONTEXT, mountPlaces: [{ volume: 'root', root: '/srv', subpath: 'other' }] }),
+		hashOf(ENTRY),
+	);
 	assert.notEqual(hashOf(ENTRY, IMAGE, { ...CONTEXT, volumeNames: ['other'] }), hashOf(ENTRY));
 });
 
@@ -124,7 +127,7 @@ test('volumes of the image are covered by bounded memory, unless the catalog mou
 	assert.deepEqual(
 		(HostConfig.Mounts ?? []).map(({ Type, Source, Target, ReadOnly }) => [Type, Source, Target, ReadOnly]),
 		[
-			['bind', '/srv/files', '/files', true],
+			['volume', 'root', '/files', true],
 			['volume', 'slipway-gateway-1-memory', '/data', false],
 		],
 	);

@@ -30,14 +30,14 @@ class Recorder implements Exchange {
 function setUp() {
 	const instance = new FakeInstance('alpha' as ServerName);
 	const reports: CallReport[] = [];
-	const samples: (string | undefined)[] = [];
+	const noise: { readonly bytes: number; readonly told: boolean }[] = [];
 	const tools: string[] = [];
 	const standing: string[] = [];
 	const upstream = new Upstream(instance, {
 		standing: { send: (text) => standing.push(text) > 0 },
 		observer: {
 			onCall: (report) => reports.push(report),
-			onNoise: (sample) => samples.push(sample),
+			onNoise: (bytes, told) => noise.push({ bytes, told }),
 			onTools: (names) => tools.push(...names),
 		},
 	});
@@ -53,7 +53,7 @@ function setUp() {
 		instance.say({ jsonrpc: '2.0', id: (await instance.hearRequest('initialize')).id, result: {} });
 		await exchange.ends.next();
 	};
-	return { instance, upstream, reports, samples, tools, standing, send, initialize };
+	return { instance, upstream, reports, noise, tools, standing, send, initialize };
 }
 
 const call = (id: RpcId, name = 'x'): Rpc => ({ jsonrpc: '2.0', id, method: 'tools/call', params: { name } });
@@ -215,32 +215,33 @@ test('the names of tools are told as the server lists them, and what is no list 
 });
 
 describe('noise', () => {
-	test('is counted, sampled with its control characters escaped, and bounded in length', async () => {
-		const { instance, samples, send } = setUp();
+	test('is counted, and told of a few times, by its length and never by its text', async () => {
+		const { instance, noise, send } = setUp();
 		instance.raw(`\u001b[31mred\n${'x'.repeat(10_000)}\n`);
 		for (let i = 0; i < 5; i++) instance.raw('more\n');
 		const exchange = send(call(1));
 		instance.say({ jsonrpc: '2.0', id: (await instance.hear()).id ?? null, result: {} });
 		await exchange.ends.next();
-		assert.equal(samples.length, 7);
-		assert.equal(samples[0], '"\\u001b[31mred"');
-		assert.equal(samples[1]?.length, STDIO_LIMITS.noiseSampleCharsMax + 2);
-		assert.equal(samples.filter((sample) => sample !== undefined).length, STDIO_LIMITS.noiseSamplesMax);
+		assert.deepEqual(
+			noise.map(({ bytes }) => bytes),
+			[8, 10_000, 4, 4, 4, 4, 4],
+		);
+		assert.equal(noise.filter(({ told }) => told).length, STDIO_LIMITS.noiseToldMax);
 	});
 
 	test('in a batch of the server is the member alone', async () => {
-		const { instance, samples, send } = setUp();
+		const { instance, noise, send } = setUp();
 		const exchange = send(call(1));
 		const { id } = await instance.hear();
 		instance.raw(`[{"no":1},{"jsonrpc":"2.0","id":${id},"result":{}},[]]\n`);
 		await exchange.ends.next();
 		await new Promise((resolve) => setImmediate(resolve));
-		assert.equal(samples.length, 2);
+		assert.equal(noise.length, 2);
 	});
 });
 
 test('JSON that is deep, huge, or full of strange keys is passed on or noise, and harms nothing (row 14)', async () => {
-	const { instance, send, samples, standing } = setUp();
+	const { instance, send, noise, standing } = setUp();
 	const exchange = send(call(1));
 	const { id } = await instance.hear();
 	const depth = 10_000;
@@ -255,6 +256,6 @@ test('JSON that is deep, huge, or full of strange keys is passed on or noise, an
 	assert.equal(await exchange.ends.next(), `{"jsonrpc":"2.0","id":${id},"id":1,"result":{"n":1e999}}`);
 	assert.equal(standing[0], deep);
 	assert.equal(standing.length, 2);
-	assert.equal(samples.length, 2);
+	assert.equal(noise.length, 2);
 	assert.equal(Reflect.get({}, 'polluted'), undefined);
 });
