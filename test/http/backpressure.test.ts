@@ -51,7 +51,7 @@ async function ping({ instance, post }: OpenSession): Promise<void> {
 }
 
 describe('a client that does not read its stream', () => {
-	test('pauses the server within bounds, and gets everything in order when it reads (row 9)', async (t) => {
+	test('pauses the server within bounds, and gets everything in order when it reads', async (t) => {
 		const session = await (await startHttpStack(t)).open();
 		const { stream, wireId, count } = await stalledCall(session);
 		session.instance.say(result(wireId));
@@ -137,7 +137,7 @@ describe('a client that does not read its stream', () => {
 		assert.equal((await stream.next()).error?.data?.['code'], 'SLIPWAY_INSTANCE_EXITED');
 	});
 
-	test('among many of its kind is cut like each of them (row 68)', async (t) => {
+	test('among many of its kind is cut like each of them', async (t) => {
 		const stack = await startHttpStack(t);
 		const sessions = await Promise.all(Array.from({ length: 6 }, () => stack.open()));
 		const stalled: Stream[] = [];
@@ -151,7 +151,7 @@ describe('a client that does not read its stream', () => {
 	});
 });
 
-describe('a server that does not read its stdin (row 11)', () => {
+describe('a server that does not read its stdin', () => {
 	const BIG = { blob: 'z'.repeat(1024 * 1024) };
 
 	test('is sent no more than the bound; beyond it the client is told', async (t) => {

@@ -23,7 +23,7 @@ const statusOf = (raw: string): number => Number(/^HTTP\/1\.1 (\d+)/.exec(raw)?.
 const head = (...lines: string[]): string => `${lines.join('\r\n')}\r\n\r\n`;
 
 describe('Host', () => {
-	test('only configured names pass, with our port or none (row 54)', async (t) => {
+	test('only configured names pass, with our port or none', async (t) => {
 		const stack = await startHttpStack(t, {
 			config: { allowedHosts: ['localhost', '127.0.0.1', '[::1]', 'mcp.example.com', 'inner:9000'] },
 		});
@@ -65,7 +65,7 @@ describe('Host', () => {
 			assert.equal((await stack.send({ path, headers: { host: 'evil' } })).status, 403, path);
 	});
 
-	test('twice, none, or an absolute target is refused (rows 52, 53)', async (t) => {
+	test('twice, none, or an absolute target is refused', async (t) => {
 		const { port } = await startHttpStack(t);
 		const close = 'Connection: close';
 		const table: [string, number][] = [
@@ -85,7 +85,7 @@ describe('Host', () => {
 	});
 });
 
-test('requests that two readers may read in two ways are refused (row 52)', async (t) => {
+test('requests that two readers may read in two ways are refused', async (t) => {
 	const { port } = await startHttpStack(t);
 	const start = ['POST /servers/alpha/mcp HTTP/1.1', 'Host: localhost', `Authorization: Bearer ${API_KEY}`];
 	const table = [
@@ -106,7 +106,7 @@ test('requests that two readers may read in two ways are refused (row 52)', asyn
 	}
 });
 
-test('Origin: what is there must be listed; none is fine (row 55)', async (t) => {
+test('Origin: what is there must be listed; none is fine', async (t) => {
 	const stack = await startHttpStack(t, {
 		config: { allowedOrigins: ['http://localhost:8080', 'https://app.example.com'] },
 	});
@@ -195,7 +195,7 @@ describe('the key', () => {
 		),
 	];
 
-	test('is needed on every route but /health and /ready, and nothing is told without it (row 56)', async (t) => {
+	test('is needed on every route but /health and /ready, and nothing is told without it', async (t) => {
 		const stack = await startHttpStack(t);
 		const { id } = await stack.open();
 		for (const [method, path] of routes) {
@@ -247,7 +247,7 @@ describe('the key', () => {
 });
 
 describe('the body', () => {
-	test('declared as larger than 4 MiB is refused unread (row 61)', async (t) => {
+	test('declared as larger than 4 MiB is refused unread', async (t) => {
 		const { port } = await startHttpStack(t);
 		const connection = await new RawConnection(port).connected();
 		const headers = Object.entries({
@@ -278,7 +278,7 @@ describe('the body', () => {
 		assert.equal(session.instance.lines.size, 0);
 	});
 
-	test('is not decompressed: 415 (row 61)', async (t) => {
+	test('is not decompressed: 415', async (t) => {
 		const stack = await startHttpStack(t);
 		for (const encoding of ['gzip', 'br', 'deflate', 'gzip, identity']) {
 			const answer = await stack.send({
@@ -292,7 +292,7 @@ describe('the body', () => {
 		assert.equal(stack.launcher.launches, 0);
 	});
 
-	test('must be application/json in UTF-8: 415 (row 62)', async (t) => {
+	test('must be application/json in UTF-8: 415', async (t) => {
 		const session = await (await startHttpStack(t)).open();
 		const message = { jsonrpc: '2.0', method: 'notifications/x' };
 		const types: [string, number][] = [
@@ -351,7 +351,7 @@ describe('the body', () => {
 		assert.equal(answer.rpc.error?.code, -32700);
 	});
 
-	test('with keys of the prototype, huge numbers, twice the same key or 10,000 levels is inert (row 14)', async (t) => {
+	test('with keys of the prototype, huge numbers, twice the same key or 10,000 levels is inert', async (t) => {
 		const session = await (await startHttpStack(t)).open();
 		const inert = [
 			'{"jsonrpc":"2.0","method":"notifications/x","__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}}}',
@@ -370,7 +370,7 @@ describe('the body', () => {
 	});
 });
 
-test('Accept must take both kinds of answers with POST, and a stream with GET: 406 (row 62)', async (t) => {
+test('Accept must take both kinds of answers with POST, and a stream with GET: 406', async (t) => {
 	const session = await (await startHttpStack(t)).open();
 	const message = { jsonrpc: '2.0', method: 'notifications/x' };
 	const table: [string, number][] = [
@@ -394,7 +394,7 @@ test('Accept must take both kinds of answers with POST, and a stream with GET: 4
 });
 
 describe('the session id', () => {
-	test('missing is 400, unknown 404 with -32001; of another server, malformed or long: 404 (rows 58, 59)', async (t) => {
+	test('missing is 400, unknown 404 with -32001; of another server, malformed or long: 404', async (t) => {
 		const stack = await startHttpStack(t);
 		const { id } = await stack.open('alpha');
 		for (const method of ['POST', 'GET', 'DELETE']) {
@@ -501,7 +501,7 @@ describe('the server and the method', () => {
 });
 
 describe('limits of the connection', () => {
-	test('headers beyond 16 KiB or 64 in number: 431 (row 51)', async (t) => {
+	test('headers beyond 16 KiB or 64 in number: 431', async (t) => {
 		const stack = await startHttpStack(t);
 		const many = (count: number): Record<string, string> =>
 			Object.fromEntries(Array.from({ length: count }, (_, i) => [`x-${i}`, 'v']));

@@ -23,7 +23,7 @@ function rawPost(stack: HttpStack, body: string, session?: string, server = 'alp
 }
 
 describe('stop', () => {
-	test('waits for a call in flight, refuses what is new with 503 and Retry-After, and leaves nothing (row 39)', async (t) => {
+	test('waits for a call in flight, refuses what is new with 503 and Retry-After, and leaves nothing', async (t) => {
 		const stack = await startHttpStack(t);
 		const { id, instance, post, listen } = await stack.open();
 		const idle = await stack.open('beta');

@@ -62,7 +62,7 @@ describe('the launcher refuses', () => {
 		['SLIPWAY_DRAINING', 503, -32007],
 	];
 
-	test('with each code that it has: the status and code of the table, and no session (row 47)', async (t) => {
+	test('with each code that it has: the status and code of the table, and no session', async (t) => {
 		const stack = await startHttpStack(t);
 		for (const [code, httpStatus, rpcCode] of table) {
 			stack.launcher.beforeLaunch = () => {
@@ -503,7 +503,7 @@ describe('limits', () => {
 		assert.equal((await pinging).status, 200);
 	});
 
-	test(`a flood of initialize is refused at ${SESSION_LIMITS.sessionsPerPrincipalMax} and leaks nothing (row 60)`, async (t) => {
+	test(`a flood of initialize is refused at ${SESSION_LIMITS.sessionsPerPrincipalMax} and leaks nothing`, async (t) => {
 		const stack = await startHttpStack(t);
 		const held = await stack.open();
 		const flood = Array.from({ length: 300 }, () => stack.post('alpha', initializeRequest()));

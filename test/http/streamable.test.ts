@@ -528,7 +528,7 @@ describe('batches', () => {
 	});
 });
 
-test('a client that goes away mid-call does not cancel it; its answer goes to no other stream (row 66)', async (t) => {
+test('a client that goes away mid-call does not cancel it; its answer goes to no other stream', async (t) => {
 	const { instance, stream, post, listen } = await (await startHttpStack(t)).open();
 	const standing = await listen();
 	const streaming = stream(call(1, 'slow', { progressToken: 't' }));

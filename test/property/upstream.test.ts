@@ -1,4 +1,4 @@
-/** The Upstream under random orders of everything (row 13): no answer lost, doubled or crossed. */
+/** The Upstream under random orders of everything: no answer lost, doubled or crossed. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';

@@ -39,7 +39,7 @@ test('every file of src is reached from main.ts', () => {
 
 test('only main.ts touches the process', () => {
 	const offenders = sources.filter(
-		(file) => file !== 'src/main.ts' && /\bprocess\./.test(read(file).replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '')),
+		(file) => file !== 'src/main.ts' && /\bprocess\.[a-z]/.test(read(file).replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '')),
 	);
 	assert.deepEqual(offenders, []);
 });

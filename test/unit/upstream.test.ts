@@ -240,7 +240,7 @@ describe('noise', () => {
 	});
 });
 
-test('JSON that is deep, huge, or full of strange keys is passed on or noise, and harms nothing (row 14)', async () => {
+test('JSON that is deep, huge, or full of strange keys is passed on or noise, and harms nothing', async () => {
 	const { instance, send, noise, standing } = setUp();
 	const exchange = send(call(1));
 	const { id } = await instance.hear();
