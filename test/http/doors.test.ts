@@ -521,7 +521,7 @@ describe('limits of the connection', () => {
 		assert.equal(statusOf(await rawExchange(stack.port, hostLast)), 431);
 	});
 
-	test('a head, a body or a whole request that does not arrive: 408 (row 50, scaled)', async (t) => {
+	test('a head, a body or a whole request that does not arrive: 408 (scaled)', async (t) => {
 		const stack = await startHttpStack(t);
 		// The limits are those of node:http, which reads them at every check; here they are made short for this server.
 		const began = channel('http.server.request.start');
