@@ -53,7 +53,7 @@ before(async () => {
 		catalog: catalogOf(
 			...entries,
 			fixture('exit-at-once-3', image, ['misbehaving.ts', 'exit-at-once', '3']),
-			fixture('no-command', image, ['x'], { command: ['/etc/passwd'] }),
+			fixture('no-command', image, ['x'], { command: ['/etc'] }),
 			fixture('conversation', image, ['conversation.ts']),
 		),
 	});
