@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Progress } from '@modelcontextprotocol/sdk/types.js';
-import { Inbox } from '../support/client-inbox.ts';
 import { RawClient, type RpcMessage, textOf } from '../support/client-raw.ts';
 import { connectSdk, type SdkOptions, textOfResult } from '../support/client-sdk.ts';
 import { catalogOf, fixture, fixtureImage } from '../support/fixtures.ts';
+import { Inbox } from '../support/inbox.ts';
 import { type Stack, startStack } from '../support/stack.ts';
 
 let stack: Stack;

@@ -6,8 +6,8 @@ import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import { ElicitRequestSchema, LoggingMessageNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
 import Docker from 'dockerode';
-import { Inbox } from '../support/client-inbox.ts';
 import { catalogOf, fixture, fixtureImage } from '../support/fixtures.ts';
+import { Inbox } from '../support/inbox.ts';
 import { API_KEY, type Stack, startStack } from '../support/stack.ts';
 
 const headers = { authorization: `Bearer ${API_KEY}` };

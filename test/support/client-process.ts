@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
-import { Inbox } from './client-inbox.ts';
+import { Inbox } from './inbox.ts';
 
 const ROOT = new URL('../..', import.meta.url).pathname;
 

@@ -1,6 +1,6 @@
 /** A client that is nothing but HTTP, for what the SDK's client hides: status codes, streams, the bytes of an answer. */
 import assert from 'node:assert/strict';
-import { Inbox } from './client-inbox.ts';
+import { Inbox } from './inbox.ts';
 import { API_KEY } from './stack.ts';
 
 export interface RpcMessage {

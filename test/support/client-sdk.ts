@@ -11,7 +11,7 @@ import {
 	ResourceUpdatedNotificationSchema,
 	ToolListChangedNotificationSchema,
 } from '@modelcontextprotocol/sdk/types.js';
-import { Inbox } from './client-inbox.ts';
+import { Inbox } from './inbox.ts';
 import { API_KEY } from './stack.ts';
 
 export interface SdkOptions {

@@ -4,7 +4,7 @@ import { type Duplex, duplexPair } from 'node:stream';
 import type { Channel, InstanceEnd, Patience } from '../../src/channel.ts';
 import type { InstanceId, ServerName } from '../../src/ids.ts';
 import type { InstanceReport, Launcher, LauncherState, ServerView } from '../../src/launcher/contract.ts';
-import { Inbox } from './http-inbox.ts';
+import { Inbox } from './inbox.ts';
 
 /** A JSON-RPC message as tests look at it. */
 export interface Rpc {

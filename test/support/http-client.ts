@@ -3,7 +3,7 @@ import { type IncomingHttpHeaders, type IncomingMessage, type OutgoingHttpHeader
 import { connect, type Socket } from 'node:net';
 import { text as readText } from 'node:stream/consumers';
 import type { Rpc } from './fake-launcher.ts';
-import { Inbox } from './http-inbox.ts';
+import { Inbox } from './inbox.ts';
 
 export interface Asked {
 	readonly method?: string;

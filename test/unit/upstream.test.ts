@@ -7,7 +7,7 @@ import { SESSION_LIMITS, STDIO_LIMITS } from '../../src/limits.ts';
 import { classify, type RpcId } from '../../src/mcp/jsonrpc.ts';
 import { type CallReport, type Exchange, Upstream } from '../../src/mcp/upstream.ts';
 import { FakeInstance, type Rpc } from '../support/fake-launcher.ts';
-import { Inbox } from '../support/http-inbox.ts';
+import { Inbox } from '../support/inbox.ts';
 
 class Recorder implements Exchange {
 	attached = true;
