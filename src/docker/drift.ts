@@ -42,6 +42,8 @@ const CONFIG_FIELDS = [
 	'StopSignal',
 	'StopTimeout',
 	'Labels',
+	'Healthcheck',
+	'Hostname',
 ] as const;
 
 /**
