@@ -149,6 +149,13 @@ export const ERRORS = Object.freeze({
 		'The HTTP method is not allowed here.',
 		'Use POST, GET or DELETE.',
 	),
+	SLIPWAY_STREAM_OVER: row(
+		405,
+		RPC_CODES.invalidRequest,
+		'debug',
+		'The stream of that Last-Event-ID has ended, and there is nothing more of it.',
+		'Open the stream of the session without Last-Event-ID.',
+	),
 	SLIPWAY_NOT_ACCEPTABLE: row(
 		406,
 		RPC_CODES.invalidRequest,

@@ -45,6 +45,17 @@ export const SSE_LIMITS = Object.freeze({
 	queuedBytesMax: 1 * MIB,
 });
 
+/** What is kept of streams, for clients whose connection broke. */
+export const REPLAY_LIMITS = Object.freeze({
+	/** For one session. */
+	sessionEventsMax: 256,
+	sessionBytesMax: 1 * MIB,
+	streamsMax: 64,
+	ageMsMax: 5 * 60_000,
+	/** For all sessions together. */
+	totalBytesMax: 64 * MIB,
+});
+
 /** The stdio of an Instance. */
 export const STDIO_LIMITS = Object.freeze({
 	/** A line of stdout; the SDK's own bound. */

@@ -45,15 +45,15 @@ export class EventStream {
 		return !this.#response.writableEnded && !this.#response.destroyed;
 	}
 
-	/** One JSON-RPC message. */
-	send(text: string): void {
-		this.event('message', toOneLine(text));
+	/** One JSON-RPC message, with the id under which it can be asked for again. */
+	send(text: string, id?: string): void {
+		this.event('message', toOneLine(text), id);
 	}
 
 	/** One event; `data` has no line break. */
-	event(name: string, data: string): void {
+	event(name: string, data: string, id?: string): void {
 		if (!this.open) return;
-		this.#response.write(`event: ${name}\ndata: ${data}\n\n`);
+		this.#response.write(`event: ${name}\n${id === undefined ? '' : `id: ${id}\n`}data: ${data}\n\n`);
 		this.#lastWriteMs = performance.now();
 		if (this.#response.writableLength <= SSE_LIMITS.bufferedBytesMax || this.#release !== undefined) return;
 		this.#release = this.#hold();
@@ -63,6 +63,11 @@ export class EventStream {
 
 	end(): void {
 		if (this.open) endWithin(this.#response);
+	}
+
+	/** An event without a message, so that a client that gets no other can come back to this stream. */
+	prime(id: string): void {
+		if (this.open) this.#response.write(`id: ${id}\ndata: \n\n`);
 	}
 
 	/** Ends it for good: a client that is behind gets no more, so that it holds up nothing that comes after. */

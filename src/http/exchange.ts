@@ -9,6 +9,7 @@ import { SSE_LIMITS } from '../limits.ts';
 import type { RpcId } from '../mcp/jsonrpc.ts';
 import type { Exchange } from '../mcp/upstream.ts';
 import { EventStream } from './event-stream.ts';
+import { type Carrier, eventId, type ReplayStore, type StreamRecord } from './replay.ts';
 import { COMMON_HEADERS, endWithin, sendError, toRpcText } from './respond.ts';
 
 export interface HttpExchangeOptions {
@@ -21,14 +22,19 @@ export interface HttpExchangeOptions {
 	readonly headers: Readonly<Record<string, string>>;
 	/** Stops the server that writes to us; returns the way to let it go on. */
 	readonly hold: () => () => void;
+	/** Where the events of its stream are kept, if they are; undefined for clients that cannot come back for them. */
+	readonly replay: ReplayStore | undefined;
+	/** Whether a stream begins with an event without a message (revision 2025-11-25). */
+	readonly primed: boolean;
 	/** Called once, when nothing more will be written. */
 	readonly onSettled: (exchange: HttpExchange) => void;
 }
 
-export class HttpExchange implements Exchange {
+export class HttpExchange implements Exchange, Carrier {
 	readonly #options: HttpExchangeOptions;
 	readonly #openedAtMs = performance.now();
 	#stream: EventStream | undefined;
+	#record: StreamRecord | undefined;
 	#expected: number;
 	#settled = false;
 
@@ -40,17 +46,24 @@ export class HttpExchange implements Exchange {
 	}
 
 	get attached(): boolean {
+		if (this.#stream !== undefined) return this.#stream.open;
 		const { response } = this.#options;
 		return !response.writableEnded && !response.destroyed;
 	}
 
+	/** Goes on with its stream on a new connection. The session keeps it alive again until that one closes. */
+	resume(stream: EventStream): void {
+		this.#stream?.cut();
+		this.#stream = stream;
+	}
+
 	related(text: string): void {
-		if (this.attached) this.#open().send(text);
+		if (this.attached || this.#record !== undefined) this.#send(this.#open(), text);
 	}
 
 	answer(text: string): void {
 		const { response, headers, requestId } = this.#options;
-		if (!this.attached) return;
+		if (!this.attached && this.#record === undefined) return;
 		if (this.#stream === undefined) {
 			response.writeHead(200, {
 				...COMMON_HEADERS,
@@ -59,15 +72,15 @@ export class HttpExchange implements Exchange {
 				'x-request-id': requestId,
 			});
 			endWithin(response, text);
-		} else this.#stream.send(text);
+		} else this.#send(this.#stream, text);
 		this.#done();
 	}
 
 	fail(id: RpcId, error: SlipwayError): void {
 		const { request, response, requestId } = this.#options;
-		if (!this.attached) return;
+		if (!this.attached && this.#record === undefined) return;
 		if (this.#stream === undefined) sendError(request, response, { error, id, requestId });
-		else this.#stream.send(toRpcText(id, error, requestId));
+		else this.#send(this.#stream, toRpcText(id, error, requestId));
 		this.#done();
 	}
 
@@ -84,14 +97,26 @@ export class HttpExchange implements Exchange {
 	}
 
 	#open(): EventStream {
-		const { response, headers, requestId, hold } = this.#options;
-		this.#stream ??= new EventStream({ response, headers: { ...headers, 'x-request-id': requestId }, hold });
-		return this.#stream;
+		if (this.#stream !== undefined) return this.#stream;
+		const { response, headers, requestId, hold, replay, primed } = this.#options;
+		const stream = new EventStream({ response, headers: { ...headers, 'x-request-id': requestId }, hold });
+		this.#stream = stream;
+		this.#record = replay?.open(this);
+		if (this.#record !== undefined && primed) stream.prime(eventId(this.#record));
+		return stream;
+	}
+
+	#send(stream: EventStream, text: string): void {
+		const { replay } = this.#options;
+		if (replay === undefined || this.#record === undefined) stream.send(text);
+		else stream.send(text, replay.append(this.#record, text));
 	}
 
 	#done(): void {
 		this.#expected -= 1;
-		if (this.#expected <= 0) this.#stream?.end();
+		if (this.#expected > 0) return;
+		if (this.#record !== undefined) this.#record.carrier = undefined;
+		this.#stream?.end();
 	}
 
 	#settle(): void {

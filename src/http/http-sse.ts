@@ -21,7 +21,7 @@ export function serveSse(sessions: Sessions, visit: Visit): void {
 	if (!accepts(request, 'text/event-stream')) throw new SlipwayError('SLIPWAY_NOT_ACCEPTABLE');
 	const session = sessions.create({ principal, server: server.name, callTimeoutMs: server.callTimeoutMs });
 	const endpoint = `/servers/${server.name}/messages?sessionId=${session.id}`;
-	session.openStream(response, { 'x-request-id': requestId }).event('endpoint', endpoint);
+	session.openUnkept(response, { 'x-request-id': requestId }).event('endpoint', endpoint);
 	response.once('close', () => void session.end('prompt'));
 }
 

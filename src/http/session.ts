@@ -18,6 +18,7 @@ import type { Metrics } from '../metrics.ts';
 import type { Lease, Pool } from '../pool/pool.ts';
 import { EventStream } from './event-stream.ts';
 import type { Principal } from './keys.ts';
+import { type Carrier, eventId, type ReplayBudget, ReplayStore, type StreamRecord } from './replay.ts';
 
 export interface SessionDependencies {
 	readonly pool: Pool;
@@ -36,13 +37,17 @@ export interface SessionOptions {
 	readonly principal: Principal;
 	readonly server: ServerName;
 	readonly callTimeoutMs: number;
+	readonly replayBudget: ReplayBudget;
 	/** Ends an abandoned session, if there is one, and resolves with whether there was. */
 	readonly makeRoom: () => Promise<boolean>;
 	/** Called once, when the session is over. */
 	readonly onEnd: (session: Session) => void;
 }
 
-export class Session implements Standing {
+/** The first revision whose streams may begin with an event that has an id and no message. */
+const PRIMING_REVISION = '2025-11-25';
+
+export class Session implements Standing, Carrier {
 	readonly id: SessionId;
 	readonly principal: Principal;
 	readonly server: ServerName;
@@ -51,6 +56,12 @@ export class Session implements Standing {
 	readonly #options: SessionOptions;
 	readonly #exchanges = new Set<PendingExchange>();
 	readonly #ending = new AbortController();
+	/** What was sent on its streams, for a client that comes back. */
+	readonly replay: ReplayStore;
+	/** Streams of POSTs that were taken up again. */
+	readonly #resumed = new Set<EventStream>();
+	/** The GET stream, over all its connections. */
+	#standing: StreamRecord | undefined;
 	readonly #queued: string[] = [];
 	#queuedBytes = 0;
 	#lease: Lease | undefined;
@@ -66,6 +77,7 @@ export class Session implements Standing {
 		this.id = options.id;
 		this.principal = options.principal;
 		this.server = options.server;
+		this.replay = new ReplayStore(options.replayBudget);
 	}
 
 	/** The revision that client and server agreed on; undefined until they did. */
@@ -85,7 +97,7 @@ export class Session implements Standing {
 
 	/** Event streams that the client holds open. */
 	get streams(): number {
-		return Number(this.#stream?.open ?? false);
+		return Number(this.#stream?.open ?? false) + this.#resumed.size;
 	}
 
 	/** How long nothing happened: 0 while a call is in flight or a stream is open. */
@@ -143,23 +155,64 @@ export class Session implements Standing {
 		if (this.#revision === undefined && this.#exchanges.size === 0) void this.end('prompt');
 	}
 
-	/** Opens the GET stream. What waited for one is sent first. */
-	openStream(response: ServerResponse, headers: Readonly<Record<string, string>>): EventStream {
-		this.#stream?.cut();
+	/** Whether streams of this session begin with an event without a message, as of revision 2025-11-25. */
+	get primes(): boolean {
+		return this.#revision !== undefined && this.#revision >= PRIMING_REVISION;
+	}
+
+	/**
+	 * Opens the GET stream, or takes up again the stream that the client's last event came on.
+	 *
+	 * @throws SlipwayError SLIPWAY_STREAM_OVER when that stream has ended and there is nothing more of it
+	 */
+	openStream(response: ServerResponse, headers: Readonly<Record<string, string>>, lastEventId?: string): void {
+		const found = lastEventId === undefined ? undefined : this.replay.find(lastEventId);
+		if (found === undefined && lastEventId !== undefined) throw new SlipwayError('SLIPWAY_STREAM_OVER');
+		if (found !== undefined && found.record !== this.#standing) return this.#takeUp(response, headers, found);
+		const stream = this.openUnkept(response, headers);
+		this.#standing ??= this.replay.open(this);
+		if (lastEventId === undefined && this.primes) stream.prime(eventId(this.#standing));
+		for (const [id, text] of found?.later ?? []) stream.send(text, id);
+		for (const text of this.#queued.splice(0)) stream.send(text, this.replay.append(this.#standing, text));
+		this.#queuedBytes = 0;
+	}
+
+	/** Opens the one stream of a transport that has no other, and no way back to it. */
+	openUnkept(response: ServerResponse, headers: Readonly<Record<string, string>>): EventStream {
 		const stream = new EventStream({ response, headers, hold: () => this.hold() });
-		this.#stream = stream;
-		this.#activeAtMs = performance.now();
+		this.resume(stream);
 		response.once('close', () => {
 			this.#activeAtMs = performance.now();
 		});
-		for (const text of this.#queued.splice(0)) stream.send(text);
-		this.#queuedBytes = 0;
 		return stream;
+	}
+
+	/** Makes a connection the GET stream. The one before may be dead without our knowing. */
+	resume(stream: EventStream): void {
+		this.#stream?.cut();
+		this.#stream = stream;
+		this.#activeAtMs = performance.now();
+	}
+
+	/** The stream of a POST goes on with what its client missed, and then with what is still to come. */
+	#takeUp(
+		response: ServerResponse,
+		headers: Readonly<Record<string, string>>,
+		{ record, later }: NonNullable<ReturnType<ReplayStore['find']>>,
+	): void {
+		const { carrier } = record;
+		if (carrier === undefined && later.length === 0) throw new SlipwayError('SLIPWAY_STREAM_OVER');
+		const stream = new EventStream({ response, headers, hold: () => this.hold() });
+		for (const [id, text] of later) stream.send(text, id);
+		if (carrier === undefined) return stream.end();
+		carrier.resume(stream);
+		this.#resumed.add(stream);
+		response.once('close', () => this.#resumed.delete(stream));
 	}
 
 	send(text: string): boolean {
 		if (this.#stream?.open) {
-			this.#stream.send(text);
+			this.#stream.send(text, this.#standing === undefined ? undefined : this.replay.append(this.#standing, text));
 			return true;
 		}
 		if (
@@ -179,6 +232,8 @@ export class Session implements Standing {
 
 	tick(nowMs: number): void {
 		this.#stream?.tick(nowMs);
+		this.replay.tick(nowMs);
+		for (const stream of this.#resumed) stream.tick(nowMs);
 		for (const exchange of this.#exchanges) exchange.tick(nowMs);
 	}
 
@@ -255,6 +310,7 @@ export class Session implements Standing {
 		this.#ending.abort(reason);
 		this.#stream?.cut();
 		this.#queued.length = 0;
+		this.replay.close();
 		this.#options.onEnd(this);
 		void this.#lease?.release(patience);
 	}

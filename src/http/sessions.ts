@@ -4,6 +4,7 @@ import { SlipwayError } from '../errors.ts';
 import type { ServerName, SessionId } from '../ids.ts';
 import { HTTP_LIMITS, SESSION_LIMITS } from '../limits.ts';
 import type { Principal } from './keys.ts';
+import { ReplayBudget } from './replay.ts';
 import { Session, type SessionDependencies } from './session.ts';
 
 export interface SessionsOptions {
@@ -18,6 +19,7 @@ export class Sessions {
 	readonly #dependencies: SessionDependencies;
 	readonly #options: SessionsOptions;
 	readonly #sessions = new Map<SessionId, Session>();
+	readonly #replayBudget = new ReplayBudget();
 	#stopped = false;
 
 	constructor(dependencies: SessionDependencies, options: SessionsOptions) {
@@ -73,6 +75,7 @@ export class Sessions {
 			principal,
 			server,
 			callTimeoutMs,
+			replayBudget: this.#replayBudget,
 			makeRoom: async () => {
 				const abandoned = oldestAbandoned(this.#of(principal));
 				await abandoned?.end('prompt');

@@ -94,6 +94,9 @@ function openExchange(
 		expected,
 		headers,
 		hold: () => session.hold(),
+		// Before there is a session there is none to come back to.
+		replay: session.revision === undefined ? undefined : session.replay,
+		primed: session.primes,
 		onSettled: (settled) => session.leave(settled),
 	});
 	session.enter(exchange);
@@ -102,7 +105,12 @@ function openExchange(
 
 function openStream(session: Session, { request, response, requestId }: Visit): void {
 	if (!accepts(request, 'text/event-stream')) throw new SlipwayError('SLIPWAY_NOT_ACCEPTABLE');
-	session.openStream(response, { 'x-request-id': requestId });
+	const lastEventId = request.headers['last-event-id'];
+	session.openStream(
+		response,
+		{ 'x-request-id': requestId },
+		typeof lastEventId === 'string' ? lastEventId : undefined,
+	);
 }
 
 async function endSession(session: Session, { response, requestId }: Visit): Promise<void> {
