@@ -42,12 +42,13 @@ for (const [server, { tools, call, answer }] of Object.entries(calls)) {
 	});
 }
 
-test('a session has one hardened container, and DELETE removes it', async () => {
+test('a session has one hardened container, and DELETE removes it', async (t) => {
 	const before = new Set((await instances()).map(({ Id }) => Id));
 	const transport = new StreamableHTTPClientTransport(new URL(`${URL_BASE}/servers/filesystem/mcp`), {
 		requestInit: { headers: { authorization: `Bearer ${KEY}` } },
 	});
 	const client = new Client({ name: 'stack-test', version: '1' });
+	t.after(() => client.close());
 	await client.connect(transport as Parameters<Client['connect']>[0]);
 	const added = (await instances()).filter(({ Id }) => !before.has(Id));
 	assert.equal(added.length, 1);
@@ -71,7 +72,6 @@ test('a session has one hardened container, and DELETE removes it', async () => 
 		(await instances()).filter(({ Id }) => !before.has(Id)),
 		[],
 	);
-	await client.close();
 });
 
 test('without the key nobody gets in, and health needs none', async () => {
