@@ -184,7 +184,8 @@ async function readAll(response: Response, messages: Inbox<RpcMessage>, isStream
 				.split('\n')
 				.filter((line) => line.startsWith('data: '))
 				.map((line) => line.slice('data: '.length));
-			if (data.length > 0) messages.push(JSON.parse(data.join('\n')));
+			// A stream begins with an event that has an id and no message.
+			if (data.join('') !== '') messages.push(JSON.parse(data.join('\n')));
 		}
 	}
 	return text;
