@@ -118,7 +118,8 @@ export const INSTANCE_LIMITS = Object.freeze({
 export const ENGINE_LIMITS = Object.freeze({
 	/** Engine 26. Subpaths of volumes came with it, and an older one would mount the whole volume without a word. */
 	apiVersionMin: '1.45',
-	requestTimeoutMs: 20_000,
+	/** Also how long an answer is waited for that broke off in the middle, since dockerode does not tell of it. */
+	requestTimeoutMs: 15_000,
 	pingIntervalMs: 1_000,
 	pingTimeoutMs: 1_500,
 	reconnectDelayMsMin: 250,
