@@ -506,8 +506,3 @@ export function toErrorRecord(error: SlipwayError): ErrorRecord {
 export function fromErrorRecord(record: ErrorRecord): SlipwayError {
 	return new SlipwayError(Object.hasOwn(ERRORS, record.code) ? record.code : 'SLIPWAY_INTERNAL', record.details);
 }
-
-/** The compiler's proof that a switch has every case. */
-export function assertNever(value: never): never {
-	throw new Error(`unreachable: ${JSON.stringify(value)}`);
-}

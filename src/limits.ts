@@ -122,8 +122,6 @@ export const ENGINE_LIMITS = Object.freeze({
 	requestTimeoutMs: 15_000,
 	pingIntervalMs: 1_000,
 	pingTimeoutMs: 1_500,
-	reconnectDelayMsMin: 250,
-	reconnectDelayMsMax: 10_000,
 	sweepIntervalMs: 60_000,
 	/** An out-of-memory event may come so long after the exit that it explains. */
 	oomEventLagMs: 150,
@@ -185,7 +183,6 @@ export const LAUNCHER_LIMITS = Object.freeze({
 	/** A push with nothing new, so that a dead peer is noticed. */
 	heartbeatMs: 1_000,
 	silenceMsMax: 5_000,
-	stateBytesMax: 4 * MIB,
 	reconnectDelayMs: 250,
 });
 

@@ -27,8 +27,6 @@ export interface LogFields {
 	readonly requestId?: string;
 	readonly role?: string;
 	readonly server?: string;
-	/** `sha256:` and the first 8 digits, never the id itself: see hashForLog. */
-	readonly session?: string;
 	/** The stack of an unexpected error. */
 	readonly stack?: string;
 	readonly step?: string;
@@ -57,7 +55,6 @@ const FIELD_NAMES = [
 	'requestId',
 	'role',
 	'server',
-	'session',
 	'stack',
 	'step',
 	'tool',

@@ -176,7 +176,6 @@ const catalogShape = {
 /** The file form. Its output has every default filled in; units and shape are still those of the file. */
 export const catalogFileSchema = z.strictObject(catalogShape);
 
-export type CatalogFile = z.output<typeof catalogFileSchema>;
 export type ServerFile = z.output<typeof server>;
 
 /** What one may write at a place of the file, given as a path of keys. Empty where any key may stand. */

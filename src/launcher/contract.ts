@@ -5,6 +5,7 @@
  * Two implementations: local.ts (in one process, role `all`) and client.ts with server.ts (a unix socket).
  */
 import type { Channel, InstanceEnd } from '../channel.ts';
+import type { EngineState } from '../docker/engine.ts';
 import type { ErrorRecord } from '../errors.ts';
 import type { InstanceId, ServerName } from '../ids.ts';
 
@@ -28,11 +29,6 @@ export interface ServerView {
 	/** Instances that run. */
 	readonly instances: number;
 }
-
-/** Whether the Docker Engine answers. */
-export type EngineState =
-	| { readonly reachable: true; readonly version: string; readonly apiVersion: string }
-	| { readonly reachable: false; readonly reason: string };
 
 /** All that the gateway may know, pushed whole at every change. */
 export interface LauncherState {
