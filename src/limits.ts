@@ -7,6 +7,7 @@
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
+const SERVERS_MAX = 256;
 
 /** What a client may send, and how slowly. */
 export const HTTP_LIMITS = Object.freeze({
@@ -144,7 +145,10 @@ export const PREPARATION_LIMITS = Object.freeze({
 /** The catalog file. */
 export const CATALOG_LIMITS = Object.freeze({
 	fileBytesMax: 1 * MIB,
-	serversMax: 256,
+	serversMax: SERVERS_MAX,
+	groupsMax: 64,
+	/** A group may have every server. */
+	serversPerGroupMax: SERVERS_MAX,
 	reloadDelayMs: 200,
 	/** Bind mounts of single files and some network disks send no events; the file's state is looked at too. */
 	pollIntervalMs: 2_000,

@@ -55,13 +55,23 @@ export interface Server {
 export interface Catalog {
 	/** In the order of the file, but names of digits alone come first, as JSON.parse has it. */
 	readonly servers: ReadonlyMap<ServerName, Server>;
+	/** Servers that are met as one, by the group's name. The order of members is the file's: the earlier takes precedence. */
+	readonly groups: ReadonlyMap<string, readonly ServerName[]>;
 }
 
-/** A deeply frozen Catalog of the servers given, which are frozen in place. The last of two of one name counts. */
-export function createCatalog(servers: Iterable<Server>): Catalog {
-	const map = new Map<ServerName, Server>();
-	for (const server of servers) map.set(server.name, freezeDeep(server));
-	return Object.freeze({ servers: freezeMap(map) });
+/**
+ * A deeply frozen Catalog of the servers and groups given, which are frozen in place. The last of two of one name counts.
+ * Members of groups are taken as they are: it is the schema that holds them against the servers.
+ */
+export function createCatalog(
+	servers: Iterable<Server>,
+	groups: Iterable<readonly [name: string, members: readonly ServerName[]]> = [],
+): Catalog {
+	const serversByName = new Map<ServerName, Server>();
+	for (const server of servers) serversByName.set(server.name, freezeDeep(server));
+	const groupsByName = new Map<string, readonly ServerName[]>();
+	for (const [name, members] of groups) groupsByName.set(name, freezeDeep(members));
+	return Object.freeze({ servers: freezeMap(serversByName), groups: freezeMap(groupsByName) });
 }
 
 function freezeDeep<Value>(value: Value): Value {

@@ -4,7 +4,7 @@ import type { z } from 'zod';
 import { CATALOG_LIMITS } from '../limits.ts';
 import type { Flaw } from './json.ts';
 import { quote } from './quote.ts';
-import { knownFields } from './schema.ts';
+import { knownFields, type NameMissed } from './schema.ts';
 
 type Issue = z.core.$ZodIssue;
 type Path = readonly PropertyKey[];
@@ -63,6 +63,8 @@ function explainIssue(issue: Issue, node: Node | undefined): string {
 			return issue.issues[0] === undefined
 				? 'is not a name to use. Choose another'
 				: explainIssue(issue.issues[0], node);
+		case 'custom':
+			return `${issue.message}${guessMissed(issue.params as NameMissed | undefined)}`;
 		default:
 			// Every rule of the schema that ends here brings its own sentence.
 			return issue.message;
@@ -99,9 +101,17 @@ function explainTooSmall(origin: string, minimum: number | bigint): string {
 }
 
 function explainUnknown(key: string, known: readonly string[]): string {
-	const close = closest(key, known);
-	const guess = close === undefined ? '' : `; did you mean "${close}"?`;
-	return `unknown field. Known fields are ${known.join(', ')}${guess}`;
+	return `unknown field. Known fields are ${known.join(', ')}${guess(key, known)}`;
+}
+
+/** Only for what is told: to compare with every known name takes time. */
+function guessMissed(missed: NameMissed | undefined): string {
+	return missed === undefined ? '' : guess(missed.name, missed.known);
+}
+
+function guess(word: string, known: readonly string[]): string {
+	const close = closest(word, known);
+	return close === undefined ? '' : `; did you mean "${close}"?`;
 }
 
 /** The known word that is at most two edits away, the nearest first. */

@@ -27,7 +27,12 @@ export function parseCatalog(text: string, file: string): Catalog {
 	if (reading.kind === 'flawed') return refuse(text, file, { flaws: reading.flaws, count: reading.flaws.length });
 	const result = catalogFileSchema.safeParse(reading.value);
 	if (!result.success) return refuse(text, file, explainIssues(reading.root, result.error.issues));
-	return createCatalog(Object.entries(result.data.servers).map(([name, entry]) => toServer(name, entry)));
+	const { servers, groups } = result.data;
+	return createCatalog(
+		Object.entries(servers).map(([name, entry]) => toServer(name, entry)),
+		// The schema has found every member among the servers.
+		Object.entries(groups).map(([name, members]) => [name, members as ServerName[]]),
+	);
 }
 
 /** The Catalog in a file, or in the `catalog.json` of a folder. Rejects with SLIPWAY_CATALOG_INVALID. */

@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { SERVER_NAME_PATTERN } from '../ids.ts';
 import { CATALOG_LIMITS, SESSION_LIMITS } from '../limits.ts';
 import { explainMountSource, explainTarget, isAtOrBelow } from './paths.ts';
+import { quote } from './quote.ts';
 import { explainImage, explainNpm, IMAGE_PATTERN, NPM_PATTERN, parseNpm } from './sources.ts';
 
 const MS_PER_SECOND = 1000;
@@ -154,29 +155,42 @@ const server = z
 	})
 	.meta({ oneOf: [{ required: ['npm'] }, { required: ['image'] }], dependentRequired: { command: ['image'] } });
 
+const NAME_FORM = 'Write 1 to 64 of a-z, 0-9 and "-", a letter or digit first and last';
+
+const group = z
+	.array(z.string().meta({ pattern: SERVER_NAME_PATTERN.source }))
+	.min(1)
+	// Members are held against the servers only where there are not too many of them.
+	.max(CATALOG_LIMITS.serversPerGroupMax, { abort: true })
+	.meta({ uniqueItems: true });
+
 const catalogShape = {
 	$schema: text(CATALOG_LIMITS.pathCharsMax)
 		.describe('Where an editor finds the schema of this file; Slipway does not read it.')
 		.optional(),
 	servers: z
-		.record(
-			z
-				.string()
-				.regex(
-					SERVER_NAME_PATTERN,
-					'is not the name of a server. Write 1 to 64 of a-z, 0-9 and "-", a letter or digit first and last',
-				),
-			server,
-		)
+		.record(z.string().regex(SERVER_NAME_PATTERN, `is not the name of a server. ${NAME_FORM}`), server)
 		.superRefine((value, context) => complainCount(context, value, CATALOG_LIMITS.serversMax))
 		.meta({ maxProperties: CATALOG_LIMITS.serversMax })
 		.describe('The servers by name; the name is a part of the URL.'),
+	groups: z
+		.record(z.string().regex(SERVER_NAME_PATTERN, `is not the name of a group. ${NAME_FORM}`), group)
+		.superRefine((value, context) => complainCount(context, value, CATALOG_LIMITS.groupsMax))
+		.meta({ maxProperties: CATALOG_LIMITS.groupsMax })
+		.default({})
+		.describe('Names for several servers of this file together; the earlier one in a list takes precedence.'),
 };
 
 /** The file form. Its output has every default filled in; units and shape are still those of the file. */
-export const catalogFileSchema = z.strictObject(catalogShape);
+export const catalogFileSchema = z.strictObject(catalogShape).superRefine(complainMembers);
 
 export type ServerFile = z.output<typeof server>;
+
+/** What an issue about a name that nothing has carries as `params`, for a guess at the name that was meant. */
+export interface NameMissed {
+	readonly name: string;
+	readonly known: readonly string[];
+}
 
 /** What one may write at a place of the file, given as a path of keys. Empty where any key may stand. */
 export function knownFields(path: readonly PropertyKey[]): readonly string[] {
@@ -216,6 +230,25 @@ function complainSource(context: z.RefinementCtx, { npm, image, command }: Serve
 	}
 	if (npm !== undefined && image === undefined && command !== undefined) {
 		complain(context, 'goes with "image" only. Put what the package is to be told in "args"', ['command']);
+	}
+}
+
+function complainMembers(
+	{ servers, groups }: { readonly servers: object; readonly groups: Readonly<Record<string, readonly string[]>> },
+	context: z.RefinementCtx,
+): void {
+	const known = Object.keys(servers);
+	for (const [name, members] of Object.entries(groups)) {
+		const seen = new Set<string>();
+		for (const [index, member] of members.entries()) {
+			const path = ['groups', name, index];
+			if (seen.has(member)) complain(context, `${quote(member)} stands in this group twice. Remove one of them`, path);
+			else if (!Object.hasOwn(servers, member)) {
+				const message = `${quote(member)} is not a server of this catalog. Add it to "servers", or remove it here`;
+				context.addIssue({ code: 'custom', message, path, params: { name: member, known } satisfies NameMissed });
+			}
+			seen.add(member);
+		}
 	}
 }
 

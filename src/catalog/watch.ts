@@ -176,5 +176,5 @@ async function signatureOf(path: string): Promise<string> {
 }
 
 function isSame(one: Catalog, other: Catalog): boolean {
-	return isDeepStrictEqual([...one.servers], [...other.servers]);
+	return isDeepStrictEqual([[...one.servers], [...one.groups]], [[...other.servers], [...other.groups]]);
 }

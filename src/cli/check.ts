@@ -21,13 +21,12 @@ export async function check({ args, environment, print }: Invocation): Promise<0
 	}
 	const path = positionals[0] ?? readConfig(environment).catalogPath;
 	try {
-		const { servers } = await loadCatalog(path);
-		const names = [...servers.keys()];
-		print(
-			values.json
-				? JSON.stringify({ ok: true, servers: names })
-				: `The catalog is good: ${names.length} servers (${names.join(', ')}).`,
-		);
+		const { servers, groups } = await loadCatalog(path);
+		const found = {
+			servers: [...servers.keys()],
+			...(groups.size === 0 ? {} : { groups: [...groups.keys()] }),
+		};
+		print(values.json ? JSON.stringify({ ok: true, ...found }) : `The catalog is good: ${describe(found)}.`);
 		return 0;
 	} catch (error) {
 		if (!(error instanceof SlipwayError)) throw error;
@@ -38,4 +37,10 @@ export async function check({ args, environment, print }: Invocation): Promise<0
 		);
 		return 1;
 	}
+}
+
+function describe(found: Readonly<Record<string, readonly string[]>>): string {
+	return Object.entries(found)
+		.map(([what, names]) => `${names.length} ${what} (${names.join(', ')})`)
+		.join(', ');
 }

@@ -33,6 +33,7 @@ export class RemoteLauncher implements Launcher {
 		engine: { reachable: false, reason: '' },
 		catalog: { revision: 0 },
 		servers: [],
+		groups: {},
 	});
 	#following: Promise<void> | undefined;
 	/** Aborted when the launcher is lost. */

@@ -26,6 +26,12 @@ export interface ServerView {
 	readonly source: string;
 	readonly callTimeoutMs: number;
 	readonly preparation: Preparation;
+	/**
+	 * What an Instance would be made of now, as `sha256:…`: the same while catalog entry and image are, across restarts
+	 * too, and another at any change of either. Until the preparation is `ready` it is a hash of the entry alone, so that
+	 * two of them say something about the image only where both were.
+	 */
+	readonly spec: string;
 	/** Instances that run. */
 	readonly instances: number;
 }
@@ -36,6 +42,11 @@ export interface LauncherState {
 	readonly engine: EngineState;
 	readonly catalog: { readonly revision: number; readonly problem?: string };
 	readonly servers: readonly ServerView[];
+	/**
+	 * The groups of the catalog: their servers by the group's name, the earlier taking precedence. Every member is in
+	 * `servers`, but may not be enabled. Names are anyone's to choose, `constructor` too: look them up with Object.hasOwn.
+	 */
+	readonly groups: Readonly<Record<string, readonly ServerName[]>>;
 }
 
 /** What /status shows of Instances, live and lately ended, newest first. */

@@ -6,6 +6,7 @@
 import { randomUUID } from 'node:crypto';
 import { posix } from 'node:path';
 import type { Catalog, Server, Source } from '../catalog/catalog.ts';
+import { hashEntry } from '../catalog/entry-hash.ts';
 import { resolveMount } from '../catalog/mounts.ts';
 import type { Channel } from '../channel.ts';
 import { type ContainerChannel, type ContainerDependencies, startContainer } from '../docker/container.ts';
@@ -21,7 +22,7 @@ import { SlipwayError, toSlipwayError } from '../errors.ts';
 import type { InstanceId, ServerName } from '../ids.ts';
 import { ENGINE_LIMITS, INSTANCE_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
-import type { InstanceReport, Launcher, LauncherState, ServerView } from './contract.ts';
+import type { InstanceReport, Launcher, LauncherState, Preparation, ServerView } from './contract.ts';
 import { describeSource, type PreparationContext, Preparations } from './preparations.ts';
 import { StartQueue } from './start-queue.ts';
 
@@ -68,6 +69,8 @@ export class LocalLauncher implements Launcher {
 	});
 	/** The starts under way; one that is aborted still has a container to remove. */
 	readonly #starts = new Set<Promise<Channel>>();
+	/** The latest hash of each entry: the state is asked for much more often than it changes. */
+	readonly #specs = new WeakMap<Server, { readonly imageId: string | undefined; readonly spec: string }>();
 	#catalog: Catalog;
 	#catalogRevision = 1;
 	#catalogProblem: string | undefined;
@@ -106,6 +109,7 @@ export class LocalLauncher implements Launcher {
 			engine: engine.state,
 			catalog: { revision: this.#catalogRevision, ...(problem === undefined ? {} : { problem }) },
 			servers: [...this.#catalog.servers.values()].map((server) => this.#view(server)),
+			groups: Object.fromEntries(this.#catalog.groups),
 		};
 	}
 
@@ -168,6 +172,7 @@ export class LocalLauncher implements Launcher {
 
 	#view(server: Server): ServerView {
 		const instances = [...this.#live.values()].filter((channel) => channel.server === server.name).length;
+		const preparation = this.#preparations.view(server);
 		return {
 			name: server.name,
 			...(server.title === undefined ? {} : { title: server.title }),
@@ -175,9 +180,19 @@ export class LocalLauncher implements Launcher {
 			enabled: server.enabled,
 			source: describeSource(server.source),
 			callTimeoutMs: server.callTimeoutMs,
-			preparation: this.#preparations.view(server),
+			preparation,
+			spec: this.#spec(server, preparation),
 			instances,
 		};
+	}
+
+	#spec(server: Server, preparation: Preparation): string {
+		const imageId = preparation.kind === 'ready' ? preparation.imageId : undefined;
+		const known = this.#specs.get(server);
+		if (known !== undefined && known.imageId === imageId) return known.spec;
+		const spec = hashEntry(server, imageId);
+		this.#specs.set(server, { imageId, spec });
+		return spec;
 	}
 
 	*#enabled(): Iterable<Server> {

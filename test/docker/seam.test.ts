@@ -7,7 +7,8 @@ import { request as httpRequest, type IncomingMessage, type RequestOptions } fro
 import { createConnection } from 'node:net';
 import { text as readText } from 'node:stream/consumers';
 import { test } from 'node:test';
-import type { Server } from '../../src/catalog/catalog.ts';
+import { type Catalog, createCatalog, type Server } from '../../src/catalog/catalog.ts';
+import { hashEntry } from '../../src/catalog/entry-hash.ts';
 import type { Channel } from '../../src/channel.ts';
 import type { ServerName } from '../../src/ids.ts';
 import { RemoteLauncher } from '../../src/launcher/client.ts';
@@ -44,7 +45,7 @@ interface Seam extends AsyncDisposable {
 	ask(options: RequestOptions, body?: string): Promise<{ status: number; body: string }>;
 }
 
-async function openSeam(servers: readonly Server[], options: BenchOptions = {}): Promise<Seam> {
+async function openSeam(servers: readonly Server[] | Catalog, options: BenchOptions = {}): Promise<Seam> {
 	const bench = await openBench(servers, options);
 	const socketPath = `${bench.folder}/launcher.sock`;
 	const listener = new LauncherServer({ launcher: bench.launcher, socketPath, log: SILENT_LOG });
@@ -348,6 +349,34 @@ test('a state that is pushed through the socket is the launcher’s own', async 
 	// Nothing in it tells how a container is made.
 	const told = JSON.stringify(seam.remote.state);
 	for (const secret of ['conversation.ts', 'memoryBytes', '"env"', '65532']) assert.ok(!told.includes(secret), secret);
+});
+
+test('groups come through the socket in their order, and what a server is made of as a hash', async () => {
+	const plain = fixture('plain', image, ['conversation.ts']);
+	const other = fixture('other', image, ['conversation.ts']);
+	const groups = [['constructor', [other.name, plain.name]]] as const;
+	await using seam = await openSeam(createCatalog([plain, other], groups));
+	const specs = (): Record<string, string> =>
+		Object.fromEntries(seam.remote.state.servers.map(({ name, spec }) => [name, spec]));
+	const areReady = (): boolean => seam.remote.state.servers.every(({ preparation }) => preparation.kind === 'ready');
+	await until('the images are ready', areReady);
+	assert.deepEqual(Object.entries(seam.remote.state.groups), [['constructor', ['other', 'plain']]]);
+	const before = specs();
+	const { Id } = await docker.getImage(image).inspect();
+	assert.deepEqual(before, { plain: hashEntry(plain, Id), other: hashEntry(other, Id) });
+
+	const changed = createCatalog([plain, { ...other, env: { A: '1' } }], [['all', [plain.name]]]);
+	seam.bench.launcher.setCatalog(changed);
+	await until('the catalog is the new one', () => seam.remote.state.catalog.revision === 2);
+	assert.deepEqual(Object.entries(seam.remote.state.groups), [['all', ['plain']]]);
+	assert.equal(specs()['plain'], before['plain']);
+	assert.notEqual(specs()['other'], before['other']);
+
+	const missing = fixture('plain', 'slipway-none.invalid/none:1', ['conversation.ts']);
+	seam.bench.launcher.setCatalog(createCatalog([missing]));
+	await until('the catalog is the third', () => seam.remote.state.catalog.revision === 3);
+	assert.deepEqual(seam.remote.state.groups, {});
+	assert.deepEqual(specs(), { plain: hashEntry(missing, undefined) });
 });
 
 test('20 launches at once: never more starts at a time than may be, and every one is answered', async () => {

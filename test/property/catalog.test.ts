@@ -22,7 +22,7 @@ function orRefused<Value>(run: () => Value): Value | undefined {
 }
 
 const FIELDS =
-	'$schema servers npm image title description args command env volumes mounts resources user callTimeout enabled name source target readOnly memory __proto__ constructor toString'.split(
+	'$schema servers groups npm image title description args command env volumes mounts resources user callTimeout enabled name source target readOnly memory __proto__ constructor toString'.split(
 		' ',
 	);
 
@@ -38,10 +38,21 @@ const likeCatalog = fc.letrec((tie) => ({
 	list: fc.array(tie('value'), { maxLength: 4 }),
 	object: fc.dictionary(fc.oneof(fc.constantFrom(...FIELDS), fc.string()), tie('value'), { maxKeys: 6 }),
 	catalog: fc.record({ servers: fc.dictionary(fc.constantFrom('a', 'b-c', 'D', '__proto__'), tie('object')) }),
+	grouped: fc.record({
+		servers: fc.constant({ a: { npm: 'a@1.0.0' }, 'b-c': { image: 'a:1' } }),
+		groups: fc.dictionary(
+			fc.constantFrom('a', 'b__c', 'constructor'),
+			fc.oneof(
+				{ arbitrary: fc.array(fc.constantFrom('a', 'b-c', 'D'), { minLength: 1, maxLength: 2 }), weight: 4 },
+				{ arbitrary: tie('value'), weight: 1 },
+			),
+			{ maxKeys: 2 },
+		),
+	}),
 }));
 
 test('any JSON value is a catalog or is refused', () => {
-	const values = fc.oneof(fc.jsonValue(), likeCatalog.value, likeCatalog.catalog);
+	const values = fc.oneof(fc.jsonValue(), likeCatalog.value, likeCatalog.catalog, likeCatalog.grouped);
 	fc.assert(
 		fc.property(values, (value) => {
 			orRefused(() => parseCatalog(JSON.stringify(value), 'c'));
@@ -170,8 +181,11 @@ const imageEntry = fc.record(
 	},
 	{ requiredKeys: ['image'] },
 );
-const catalogFile = fc.record({
-	servers: fc.dictionary(serverName, fc.oneof(packageEntry, imageEntry), { maxKeys: 5 }),
+const catalogFile = fc.dictionary(serverName, fc.oneof(packageEntry, imageEntry), { maxKeys: 5 }).chain((servers) => {
+	const names = Object.keys(servers);
+	const members = fc.shuffledSubarray(names, { minLength: Math.min(1, names.length) });
+	const groups = fc.dictionary(serverName, members, { maxKeys: names.length === 0 ? 0 : 4 });
+	return fc.record({ servers: fc.constant(servers), groups }, { requiredKeys: ['servers'] });
 });
 
 function assertFrozen(value: unknown): void {
@@ -220,6 +234,8 @@ test('a valid catalog is taken whole, by us and by the JSON Schema, and is froze
 			assert.ok(validate(plain), JSON.stringify(validate.errors));
 			const catalog = parseCatalog(JSON.stringify(file), 'c');
 			assert.deepEqual([...catalog.servers.keys()].sort(), Object.keys(file.servers).sort());
+			assert.deepEqual(Object.fromEntries(catalog.groups), plain.groups ?? {});
+			for (const members of catalog.groups.values()) assertFrozen(members);
 			for (const [name, entry] of Object.entries(plain.servers)) {
 				const server = catalog.servers.get(name as ServerName);
 				assert.ok(server);
@@ -235,7 +251,7 @@ test('a valid catalog is taken whole, by us and by the JSON Schema, and is froze
 test('what the JSON Schema refuses, we refuse', () => {
 	const validate = new Ajv2020().compile(catalogJsonSchema());
 	fc.assert(
-		fc.property(fc.oneof(likeCatalog.value, likeCatalog.catalog), (value) => {
+		fc.property(fc.oneof(likeCatalog.value, likeCatalog.catalog, likeCatalog.grouped), (value) => {
 			const text = JSON.stringify(value);
 			if (orRefused(() => parseCatalog(text, 'c')) !== undefined) assert.ok(validate(JSON.parse(text)), text);
 		}),

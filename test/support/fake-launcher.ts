@@ -128,6 +128,7 @@ export function serverView(name: string, overrides: Partial<ServerView> = {}): S
 		source: 'image test',
 		callTimeoutMs: 60_000,
 		preparation: { kind: 'ready', image: 'test', imageId: 'sha256:test' },
+		spec: `spec-${name}`,
 		instances: 0,
 		...overrides,
 	};
@@ -144,6 +145,7 @@ export class FakeLauncher implements Launcher {
 			serverView('off', { enabled: false }),
 			serverView('quick', { callTimeoutMs: 5_000 }),
 		],
+		groups: { pair: ['alpha' as ServerName, 'beta' as ServerName] },
 	};
 	/** Instances that were launched, each to be taken once. */
 	readonly launched = new Inbox<FakeInstance>('an Instance');

@@ -4,9 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
-import type { Server } from '../../src/catalog/catalog.ts';
+import type { Catalog, Server } from '../../src/catalog/catalog.ts';
+import { hashEntry } from '../../src/catalog/entry-hash.ts';
 import { loadCatalog, parseCatalog } from '../../src/catalog/load.ts';
 import { catalogJsonSchema } from '../../src/catalog/schema.ts';
+import { watchCatalog } from '../../src/catalog/watch.ts';
+import { check } from '../../src/cli/check.ts';
 import { SlipwayError } from '../../src/errors.ts';
 import type { ServerName } from '../../src/ids.ts';
 import { CATALOG_LIMITS } from '../../src/limits.ts';
@@ -173,14 +176,20 @@ const BAD_TEXTS: readonly (readonly [text: string, ...parts: string[]])[] = [
 	['{"servers": {"a": true}}', 'c:1:19 servers.a: must be an object in {}, not true.'],
 	[
 		'{"servers": {}, "server": {}}',
-		'c:1:17 server: unknown field. Known fields are $schema, servers; did you mean "servers"?',
+		'c:1:17 server: unknown field. Known fields are $schema, servers, groups; did you mean "servers"?',
 	],
-	['{"servers": {}, "groups": {}}', 'c:1:17 groups: unknown field.'],
 	[
 		'{"servers": {"A b": {"npm": "a@1.0.0"}}}',
 		'c:1:14 servers["A b"]: is not the name of a server. Write 1 to 64 of a-z',
 	],
 	['{"servers": {"a__b": {"npm": "a@1.0.0"}}}', 'c:1:14 servers.a__b: is not the name of a server.'],
+	...['a_b', '_a', 'a_', '__', 'a__'].map(
+		(name) =>
+			[
+				JSON.stringify({ servers: { [name]: { npm: 'a@1.0.0' } } }),
+				`servers.${name}: is not the name of a server. Write 1 to 64 of a-z, 0-9 and "-", a letter or digit first and last.`,
+			] as const,
+	),
 	['{"servers": {"-a": {"npm": "a@1.0.0"}}}', 'c:1:14 servers["-a"]: is not the name of a server.'],
 	['{"servers": {"": {"npm": "a@1.0.0"}}}', 'c:1:14 servers[""]: is not the name of a server.'],
 ];
@@ -345,6 +354,130 @@ for (const [entry, ...parts] of BAD_ENTRIES) {
 	});
 }
 
+function parseGroups(groups: unknown): Catalog {
+	const entries = ['files', 'github', 'memory'].map((name) => [name, { npm: `${name}@1.0.0` }] as const);
+	return parseCatalog(JSON.stringify({ servers: Object.fromEntries(entries), groups }), 'c');
+}
+
+test('groups keep the order of their members', () => {
+	const groups = { coding: ['memory', 'files', 'github'], 'a-1': ['github'], constructor: ['github', 'files'] };
+	assert.deepEqual([...parseGroups(groups).groups], Object.entries(groups));
+});
+
+test('a catalog that says nothing of groups has none', () => {
+	assert.deepEqual([...parseCatalog('{"servers": {"one": {"npm": "one@1.0.0"}}}', 'c').groups], []);
+	assert.deepEqual([...parseGroups({}).groups], []);
+});
+
+const BAD_GROUPS: readonly (readonly [groups: unknown, ...parts: string[]])[] = [
+	[[], 'groups: must be an object in {}, not a list in [].'],
+	[null, 'groups: must be an object in {}, not null.'],
+	[{ all: 'files' }, 'groups.all: must be a list in [], not a text.'],
+	[{ all: { files: true } }, 'groups.all: must be a list in [], not an object in {}.'],
+	[{ all: [1] }, 'groups.all[0]: must be a text, not a number. Put it in double quotes.'],
+	[{ all: [] }, 'groups.all: is empty. Fill it in, or leave the field out.'],
+	[
+		{ all: ['github', 'nobody'] },
+		'groups.all[1]: "nobody" is not a server of this catalog. Add it to "servers", or remove it here.',
+	],
+	[
+		{ all: ['githbu'] },
+		'groups.all[0]: "githbu" is not a server of this catalog. Add it to "servers", or remove it here; did you mean "github"?',
+	],
+	...['constructor', 'toString', '__proto__', 'FILES', '', 'all', '../files'].map(
+		(member) =>
+			[{ all: [member] }, `groups.all[0]: ${JSON.stringify(member)} is not a server of this catalog.`] as const,
+	),
+	[{ all: ['files', 'github', 'files'] }, 'groups.all[2]: "files" stands in this group twice. Remove one of them.'],
+	[{ one: ['nobody'], two: ['files', 'files'] }, '2 problems:', 'groups.one[0]: ', 'groups.two[1]: '],
+	...['A', 'a b', 'a__b', '_a', 'a_', '-a', '', 'a/b', 'a'.repeat(65)].map(
+		(name) =>
+			[
+				{ [name]: ['files'] },
+				'is not the name of a group. Write 1 to 64 of a-z, 0-9 and "-", a letter or digit first and last.',
+			] as const,
+	),
+	[
+		Object.fromEntries(Array.from({ length: 65 }, (_, index) => [`g${index}`, ['files']])),
+		'groups: has 65 entries. Keep at most 64.',
+	],
+	[{ all: Array(257).fill('files') }, 'groups.all: has too many entries. Keep at most 256.'],
+];
+
+for (const [groups, ...parts] of BAD_GROUPS) {
+	test(`refused, as groups: ${JSON.stringify(groups).slice(0, 100)}`, () => {
+		assert.throws(() => parseGroups(groups), names('c:1:', ...parts));
+	});
+}
+
+test('a group is told of at its line and column', () => {
+	const text = '{\n  "servers": {\n    "a": {"npm": "a@1.0.0"}\n  },\n  "groups": {\n    "all": ["a", "b"]\n  }\n}\n';
+	assert.throws(() => parseCatalog(text, 'c'), names('c:6:18 groups.all[1]: "b" is not a server'));
+});
+
+test('a group may have every server, and there may be as many groups as may be', () => {
+	const servers = Object.fromEntries(
+		Array.from({ length: CATALOG_LIMITS.serversMax }, (_, index) => [`s-${index}`, PACKAGE]),
+	);
+	const members = Object.keys(servers);
+	const groups = Object.fromEntries(
+		Array.from({ length: CATALOG_LIMITS.groupsMax }, (_, index) => [`g-${index}`, members]),
+	);
+	const catalog = parseCatalog(JSON.stringify({ servers, groups }), 'c');
+	assert.deepEqual([...catalog.groups], Object.entries(groups));
+	assert.equal(catalog.groups.size, 64);
+	assert.equal(catalog.groups.get('g-63')?.length, 256);
+});
+
+test('a flood of members that no server has is told in bounded time and length', () => {
+	const servers = Object.fromEntries(Array.from({ length: 256 }, (_, index) => [`server-${index + 1000}-x`, PACKAGE]));
+	const members = Array.from({ length: 256 }, (_, index) => `server-${index + 1000}-y`);
+	const groups = Object.fromEntries(Array.from({ length: 64 }, (_, index) => [`g${index}`, members]));
+	const startedAt = performance.now();
+	const message = messageOf(() => parseCatalog(JSON.stringify({ servers, groups }), 'c'));
+	assert.match(message, /^The catalog is wrong\. 16384 problems:/);
+	assert.ok(message.length < 4000);
+	// To look for what was meant in every one of them takes a hundred times as long.
+	assert.ok(performance.now() - startedAt < 3_000);
+});
+
+test('an entry’s hash is the same for the same entry and image, and another for any other', () => {
+	const entry = {
+		image: 'one:1',
+		title: 'One',
+		env: { A: '1', B: '2' },
+		volumes: [{ name: 'one', target: '/one' }],
+		mounts: [{ source: './one', target: '/two' }],
+	};
+	const id = `sha256:${'a'.repeat(64)}`;
+	const hash = hashEntry(parseServer(entry), id);
+	assert.match(hash, /^sha256:[0-9a-f]{64}$/);
+	const { env, volumes, mounts, ...rest } = entry;
+	const sameAgain = { mounts: [{ target: '/two', source: './one' }], volumes, enabled: true, env, ...rest };
+	assert.equal(hashEntry(parseServer(sameAgain), id), hash);
+	const changes: object[] = [
+		{ image: 'one:2' },
+		{ title: 'Two' },
+		{ description: 'One.' },
+		{ enabled: false },
+		{ command: ['one'] },
+		{ args: ['one'] },
+		{ env: { A: '1', B: '3' } },
+		{ volumes: [{ name: 'two', target: '/one' }] },
+		{ volumes: [] },
+		{ mounts: [{ source: './one', target: '/two', readOnly: false }] },
+		{ resources: { memory: '64m' } },
+		{ user: '10001' },
+		{ callTimeout: 61 },
+	];
+	const hashes = changes.map((change) => hashEntry(parseServer({ ...entry, ...change }), id));
+	hashes.push(hash, hashEntry(parseServer(entry), undefined), hashEntry(parseServer(entry), 'sha256:other'));
+	const other = parseCatalog(JSON.stringify({ servers: { two: entry } }), 'c').servers.get('two' as ServerName);
+	assert.ok(other);
+	hashes.push(hashEntry(other, id));
+	assert.equal(new Set(hashes).size, changes.length + 4);
+});
+
 test('what would loosen a container, and what comes later, are unknown fields', () => {
 	const absent =
 		'privileged capAdd devices network pid ipc userns pypi secrets egress isolation replicas tools snapshot groups idleStop icon gpus';
@@ -386,6 +519,12 @@ test('nothing of a catalog can be changed', () => {
 	assert.throws(() => servers.delete('one' as ServerName), TypeError);
 	assert.throws(() => servers.set('two' as ServerName, parseServer(PACKAGE)), TypeError);
 	assert.equal(servers.size, 1);
+	const groups = parseGroups({ all: ['files'] }).groups as Map<string, ServerName[]>;
+	assert.throws(() => groups.clear(), TypeError);
+	assert.throws(() => groups.delete('all'), TypeError);
+	assert.throws(() => groups.set('two', []), TypeError);
+	assert.throws(() => groups.get('all')?.push('github' as ServerName), TypeError);
+	assert.deepEqual([...groups], [['all', ['files']]]);
 });
 
 test('the shipped catalog loads, as a file and by its folder', async () => {
@@ -417,6 +556,11 @@ test('an editor with the JSON Schema takes the shipped catalog, and refuses what
 		{ ...PACKAGE, resources: { cpus: 3 } },
 	]) {
 		assert.ok(!validate({ servers: { one: entry } }), JSON.stringify(entry));
+	}
+	const servers = { one: PACKAGE };
+	assert.ok(validate({ servers, groups: { all: ['one'] } }), JSON.stringify(validate.errors));
+	for (const groups of [{ all: [] }, { all: ['one', 'one'] }, { all: ['o_e'] }, { a__b: ['one'] }, { all: 'one' }]) {
+		assert.ok(!validate({ servers, groups }), JSON.stringify(groups));
 	}
 });
 
@@ -462,5 +606,61 @@ test('files that cannot be a catalog are refused with the fix', async (t) => {
 	await t.test('but not one with a byte order mark', async () => {
 		await writeFile(file, '\ufeff{"servers": {}}');
 		assert.equal((await loadCatalog(file)).servers.size, 0);
+	});
+});
+
+test('groups that changed between the first load and the watch are told', async (t) => {
+	const folder = await mkdtemp(join(tmpdir(), 'slipway-catalog-'));
+	t.after(() => rm(folder, { recursive: true }));
+	const write = (all: readonly string[]): Promise<void> =>
+		writeFile(
+			join(folder, 'catalog.json'),
+			JSON.stringify({ servers: { one: PACKAGE, two: PACKAGE }, groups: { all } }),
+		);
+	await write(['one', 'two']);
+	const current = await loadCatalog(folder);
+	await write(['two', 'one']);
+	const told = Promise.withResolvers<Catalog>();
+	const watch = watchCatalog(folder, { current, onCatalog: told.resolve, onProblem: told.reject });
+	// A watch keeps no process alive, and neither does a test that waits for one.
+	const deadline = setTimeout(() => told.reject(new Error('nothing was told')), 10_000);
+	t.after(() => {
+		watch.stop();
+		clearTimeout(deadline);
+	});
+	assert.deepEqual([...(await told.promise).groups], [['all', ['two', 'one']]]);
+});
+
+test('check tells of the servers, and of the groups where there are some', async (t) => {
+	const folder = await mkdtemp(join(tmpdir(), 'slipway-catalog-'));
+	t.after(() => rm(folder, { recursive: true }));
+	const tell = async (catalog: object, ...options: readonly string[]): Promise<string> => {
+		await writeFile(join(folder, 'catalog.json'), JSON.stringify(catalog));
+		const printed: string[] = [];
+		const { signal } = new AbortController();
+		const code = await check({
+			args: [folder, ...options],
+			environment: {},
+			workDir: folder,
+			version: 'test',
+			print: (text) => void printed.push(text),
+			stopping: signal,
+			hurry: signal,
+		});
+		assert.equal(code, 0);
+		return printed.join('\n');
+	};
+	const servers = { one: PACKAGE, two: PACKAGE };
+	const groups = { both: ['two', 'one'], 'one-only': ['one'] };
+	assert.equal(await tell({ servers }), 'The catalog is good: 2 servers (one, two).');
+	assert.equal(
+		await tell({ servers, groups }),
+		'The catalog is good: 2 servers (one, two), 2 groups (both, one-only).',
+	);
+	assert.deepEqual(JSON.parse(await tell({ servers }, '--json')), { ok: true, servers: ['one', 'two'] });
+	assert.deepEqual(JSON.parse(await tell({ servers, groups }, '--json')), {
+		ok: true,
+		servers: ['one', 'two'],
+		groups: ['both', 'one-only'],
 	});
 });
