@@ -1,11 +1,8 @@
 /**
  * The official conformance suite, run against Slipway in front of servers on stdio; writes docs/conformance.md.
  *
- * Usage: node scripts/conformance.ts           the revisions with `initialize`
- *        node scripts/conformance.ts --modern  2026-07-28 too
- *
- * Exits 1 when a scenario that one of the first revisions requires fails. The page holds what was run, and is the same
- * for the same results; a test holds it in step without --modern.
+ * Exits 1 when a pairing of a revision and a server falls short of EXPECTED, or does better: then EXPECTED is to be
+ * changed. The page is the same for the same results, and a test holds it in step.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,21 +11,52 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { readConfig } from '../src/config.ts';
 import { catalogOf, fixture, fixtureImage } from '../test/support/fixtures.ts';
+import { NameProxy } from '../test/support/name-proxy.ts';
 import { type Stack, startStack } from '../test/support/stack.ts';
+
+const USAGE = `Usage: npm run conformance                                   every pairing; writes docs/conformance.md
+       npm run conformance -- --only <revision>/<target>     one of them; writes nothing`;
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 const SUITE = join(ROOT, 'node_modules/@modelcontextprotocol/conformance');
 const PAGE = join(ROOT, 'docs/conformance.md');
 
-export const FIXTURES = ['conformance-v1', 'conformance-v2'] as const;
-export type Fixture = (typeof FIXTURES)[number];
-export type Revision = '2025-11-25' | '2026-07-28';
+export const REVISIONS = ['2025-11-25', '2026-07-28'] as const;
+export type Revision = (typeof REVISIONS)[number];
 
-/** What a change must not break. */
-export const REVISIONS: readonly Revision[] = ['2025-11-25'];
+/** The servers that have an endpoint of their own. */
+const FIXTURES = ['conformance-v1', 'conformance-v2', 'conformance-modern'] as const;
+/** The one of them that is also one of the servers behind the aggregated endpoint, with what else is there. */
+const AGGREGATED = 'conformance-v2';
+const AGGREGATED_WITH = {
+	conversation: ['conversation.ts'],
+	'exits-on-unknown': ['era.ts', 'exits-on-unknown'],
+	'modern-exits-on-initialize': ['era.ts', 'modern-exits-on-initialize'],
+} as const;
+
+/** What the suite is pointed at: the endpoint of a server, or the aggregated one. */
+export const TARGETS = [...FIXTURES, 'aggregate'] as const;
+export type Target = (typeof TARGETS)[number];
+
+export interface Pairing {
+	readonly revision: Revision;
+	readonly target: Target;
+}
+export const PAIRINGS: readonly Pairing[] = REVISIONS.flatMap((revision) =>
+	TARGETS.map((target) => ({ revision, target })),
+);
+type PairingName = `${Revision}/${Target}`;
+const nameOf = ({ revision, target }: Pairing): PairingName => `${revision}/${target}`;
+
+/**
+ * The required scenarios that a pairing cannot pass, or not without a warning of the suite, and why. Whatever is not
+ * here must pass without one.
+ */
+export const EXPECTED: Readonly<Partial<Record<PairingName, Readonly<Record<string, string>>>>> = {};
 
 const checkSchema = z.object({
 	id: z.string(),
@@ -46,9 +74,7 @@ export interface ScenarioResult {
 	readonly checks: readonly Check[];
 }
 
-export interface PairingResult {
-	readonly revision: Revision;
-	readonly fixture: Fixture;
+export interface PairingResult extends Pairing {
 	readonly scenarios: readonly ScenarioResult[];
 	readonly passed: number;
 	readonly required: number;
@@ -56,13 +82,40 @@ export interface PairingResult {
 	readonly output: string;
 }
 
-/** Slipway with the fixtures in its catalog. The suite has no way to send a key. */
-export async function startConformanceStack(): Promise<Stack> {
+/** Slipway, once with each server at an endpoint of its own and once with several at one. */
+export interface Bench {
+	/** The Slipway of a target. */
+	readonly stackOf: (target: Target) => Stack;
+	readonly urlOf: (target: Target) => string;
+	/** Stops everything, and fails when anything of it is left on the engine. */
+	stop(): Promise<void>;
+}
+
+export async function startBench(): Promise<Bench> {
 	const image = await fixtureImage();
 	const servers = FIXTURES.map((name) => fixture(name, image, [`${name}.ts`]));
-	// The suite comes as a web page of the gateway's own address too, and that address is in the settings.
+	// The suite has no way to send a key. It comes as a web page of the gateway's own address too, and that is in the
+	// settings.
 	const config = readConfig({ SLIPWAY_AUTH: 'none', SLIPWAY_PORT: String(await freePort()) });
-	return startStack({ catalog: catalogOf(...servers), config });
+	const single = await startStack({ catalog: catalogOf(...servers), config });
+	const proxy = await NameProxy.start(AGGREGATED);
+	const aggregate = await startAggregate(image, proxy.origin);
+	proxy.forwardTo(aggregate.url);
+	return {
+		stackOf: (target) => (target === 'aggregate' ? aggregate : single),
+		urlOf: (target) => (target === 'aggregate' ? `${proxy.origin}/mcp` : single.endpoint(target)),
+		stop: async () => {
+			await proxy.stop();
+			await Promise.all([single.stop(), aggregate.stop()]);
+		},
+	};
+}
+
+/** Slipway with the servers of the aggregated endpoint, behind a proxy that has this origin. */
+function startAggregate(image: string, origin: string): Promise<Stack> {
+	const others = Object.entries(AGGREGATED_WITH).map(([name, command]) => fixture(name, image, command));
+	const config = { ...readConfig({ SLIPWAY_AUTH: 'none', SLIPWAY_PUBLIC_URL: origin }), port: 0 };
+	return startStack({ catalog: catalogOf(fixture(AGGREGATED, image, [`${AGGREGATED}.ts`]), ...others), config });
 }
 
 async function freePort(): Promise<number> {
@@ -76,10 +129,10 @@ async function freePort(): Promise<number> {
 }
 
 /** Runs what a revision requires, and what the suite runs beside it without counting it. */
-export async function runPairing(stack: Stack, revision: Revision, name: Fixture): Promise<PairingResult> {
+export async function runPairing(bench: Bench, { revision, target }: Pairing): Promise<PairingResult> {
 	const folder = await mkdtemp(join(tmpdir(), 'slipway-conformance-'));
 	try {
-		const output = await runSuite('server', '--url', stack.endpoint(name), '--requirements', revision, '-o', folder);
+		const output = await runSuite('server', '--url', bench.urlOf(target), '--requirements', revision, '-o', folder);
 		const { required, notScored } = await requirementsOf(revision);
 		const results = await readResults(folder);
 		const scenarios = [...required, ...notScored].map((scenario): ScenarioResult => {
@@ -87,7 +140,7 @@ export async function runPairing(stack: Stack, revision: Revision, name: Fixture
 			return { scenario, required: required.includes(scenario), outcome: judge(checks), checks };
 		});
 		const passed = scenarios.filter((result) => result.required && result.outcome === 'passed').length;
-		return { revision, fixture: name, scenarios, passed, required: required.length, output };
+		return { revision, target, scenarios, passed, required: required.length, output };
 	} finally {
 		await rm(folder, { recursive: true });
 	}
@@ -120,7 +173,9 @@ async function readResults(folder: string): Promise<Map<string, readonly Check[]
 function judge(checks: readonly Check[]): ScenarioResult['outcome'] {
 	if (checks.length === 0 || checks.some(({ status }) => status === 'FAILURE')) return 'failed';
 	// That the messages fit the schema is checked of any traffic.
-	const exercised = checks.some(({ id, status }) => status === 'SUCCESS' && id !== 'wire-schema-valid');
+	const exercised = checks.some(
+		({ id, status }) => (status === 'SUCCESS' || status === 'WARNING') && id !== 'wire-schema-valid',
+	);
 	return exercised ? 'passed' : 'not exercised';
 }
 
@@ -154,22 +209,29 @@ export async function renderPage(results: readonly PairingResult[]): Promise<str
 		const full = `@modelcontextprotocol/${name}`;
 		return `\`${full}\` ${dependencies[full] ?? devDependencies[full] ?? ''}`;
 	};
+	const others = Object.keys(AGGREGATED_WITH).map((name) => `\`${name}\``);
 	return [
 		'# Conformance',
 		'',
 		`Generated by \`npm run conformance\`: what the official suite, ${version('conformance')}, says of Slipway.`,
-		'It talks to Slipway over HTTP, and Slipway runs a server on stdio, in a container for each session. There are two:',
+		'It talks to Slipway over HTTP, and Slipway to servers on stdio, each in a container of its own:',
 		'',
 		`- \`conformance-v1\` is written with ${version('sdk')}, which speaks the revisions up to 2025-11-25;`,
-		`- \`conformance-v2\` is written with ${version('server')}, which speaks these and 2026-07-28.`,
+		`- \`conformance-v2\` is written with ${version('server')}, which speaks these and 2026-07-28;`,
+		'- `conformance-modern` is the same server, made to speak 2026-07-28 only;',
+		`- \`aggregate\` is the endpoint \`/mcp\`, where \`${AGGREGATED}\` is one of four servers, beside ${others.slice(0, -1).join(', ')} and ${others.at(-1)}. The suite has names of its own for tools and prompts, so a proxy puts \`${AGGREGATED}__\` before them.`,
 		'',
-		row('revision', 'server', 'required scenarios passed'),
-		row('---', '---', '---'),
-		...results.map(({ revision, fixture: name, passed, required }) =>
-			row(revision, `\`${name}\``, `${passed}/${required}`),
+		'Where a revision and a server do not speak the same era, Slipway stands between them.',
+		'',
+		row('revision', ...TARGETS.map((target) => `\`${target}\``)),
+		row('---', ...TARGETS.map(() => '---')),
+		...REVISIONS.map((revision) =>
+			row(revision, ...TARGETS.map((target) => scoreOf(find(results, { revision, target })))),
 		),
 		'',
-		...[...new Set(results.map(({ revision }) => revision))].flatMap((revision) =>
+		'Required scenarios passed.',
+		'',
+		...REVISIONS.flatMap((revision) =>
 			section(
 				revision,
 				results.filter((result) => result.revision === revision),
@@ -178,22 +240,32 @@ export async function renderPage(results: readonly PairingResult[]): Promise<str
 	].join('\n');
 }
 
+function find(results: readonly PairingResult[], { revision, target }: Pairing): PairingResult | undefined {
+	return results.find((result) => result.revision === revision && result.target === target);
+}
+
+const scoreOf = (result: PairingResult | undefined) =>
+	result === undefined ? '' : `${result.passed}/${result.required}`;
+
 function section(revision: Revision, results: readonly PairingResult[]): string[] {
 	const all = results[0]?.scenarios ?? [];
 	const table = (required: boolean) => [
-		row('scenario', ...results.map(({ fixture: name }) => `\`${name}\``)),
+		row('scenario', ...results.map(({ target }) => `\`${target}\``)),
 		row('---', ...results.map(() => '---')),
 		...all
 			.filter((result) => result.required === required)
 			.map(({ scenario }) => row(scenario, ...results.map(({ scenarios }) => cell(scenarios, scenario)))),
 	];
 	const notScored = all.filter(({ required }) => !required).map(({ scenario }) => scenario);
+	const reasons = results.flatMap((result) =>
+		Object.entries(expectedOf(result)).map(([scenario, why]) => `- ${scenario}, \`${result.target}\`: ${why}`),
+	);
 	return [
 		`## ${revision}`,
 		'',
-		...(results.some(({ passed }) => passed > 0) ? [] : ['Slipway does not speak this revision yet.', '']),
 		...table(true),
 		'',
+		...(reasons.length === 0 ? [] : [...reasons, '']),
 		'Not scored: the suite runs these and does not count them.',
 		'',
 		...table(false),
@@ -210,7 +282,7 @@ function section(revision: Revision, results: readonly PairingResult[]): string[
 function cell(scenarios: readonly ScenarioResult[], scenario: string): string {
 	const result = scenarios.find((candidate) => candidate.scenario === scenario);
 	if (result === undefined) return '';
-	const warned = [...new Set(result.checks.filter(({ status }) => status === 'WARNING').map(({ id }) => id))];
+	const warned = warningsOf(result);
 	return warned.length === 0 ? result.outcome : `${result.outcome}; warned of ${warned.join(', ')}`;
 }
 
@@ -224,43 +296,98 @@ async function versions() {
 	return z.object({ dependencies: record, devDependencies: record }).parse(JSON.parse(text));
 }
 
-/** A line for each scenario that failed, with the first of what the suite says of it. */
-export function failuresOf({ scenarios }: PairingResult): string[] {
-	return scenarios.flatMap(({ scenario, required, outcome, checks }) => {
-		if (outcome === 'passed' || (outcome === 'not exercised' && !required)) return [];
-		const failed = checks.filter(({ status }) => status === 'FAILURE');
-		const [first] = failed;
-		const what =
-			first === undefined
-				? `${outcome}, ${checks.length} checks`
-				: `${failed.length} of ${checks.length} checks failed, first ${first.id}: ${first.errorMessage ?? ''}`;
-		return [`${scenario}${required ? '' : ' (not scored)'}: ${what.slice(0, 300)}`];
-	});
+const expectedOf = (pairing: Pairing) => EXPECTED[nameOf(pairing)] ?? {};
+
+/** The checks of a scenario that the suite warns of. */
+function warningsOf({ checks }: ScenarioResult): string[] {
+	return [...new Set(checks.filter(({ status }) => status === 'WARNING').map(({ id }) => id))];
+}
+
+/** What is the matter with a scenario, with the first of what the suite says of it; nothing where all is well. */
+function complaintOf(result: ScenarioResult): string | undefined {
+	const { scenario, required, outcome, checks } = result;
+	const bad = checks.filter(({ status }) => status === 'FAILURE' || (required && status === 'WARNING'));
+	const [first] = bad;
+	if (first === undefined && (outcome === 'passed' || !required)) return undefined;
+	const what =
+		first === undefined
+			? `${outcome}, ${checks.length} checks`
+			: `${bad.length} of ${checks.length} checks failed, first ${first.id}: ${first.errorMessage ?? ''}`;
+	return `${scenario}${required ? '' : ' (not scored)'}: ${what.slice(0, 300)}`;
+}
+
+/** A line for each scenario of a pairing with which something is the matter. */
+export function complaintsOf({ scenarios }: PairingResult): string[] {
+	return scenarios.map(complaintOf).filter((line) => line !== undefined);
+}
+
+export interface Surprise {
+	readonly scenario: string;
+	readonly what: string;
+}
+
+/** The required scenarios that are not as EXPECTED says: those that fall short of it, and those that do better. */
+export function surprisesOf(result: PairingResult): Surprise[] {
+	const expected = expectedOf(result);
+	const missing = Object.keys(expected).filter((name) => result.scenarios.every(({ scenario }) => scenario !== name));
+	return [
+		...missing.map((scenario) => ({ scenario, what: 'is not among the scenarios' })),
+		...result.scenarios.flatMap((scenario) => {
+			const complaint = scenario.required ? complaintOf(scenario) : undefined;
+			if (Object.hasOwn(expected, scenario.scenario) === (complaint !== undefined)) return [];
+			return [{ scenario: scenario.scenario, what: complaint ?? 'passes' }];
+		}),
+	];
+}
+
+async function runAll(pairings: readonly Pairing[]): Promise<PairingResult[]> {
+	const results: PairingResult[] = [];
+	const bench = await startBench();
+	try {
+		for (const pairing of pairings) {
+			const result = await runPairing(bench, pairing);
+			results.push(result);
+			for (const line of complaintsOf(result)) console.log(`  ${line}`);
+			console.log(`${result.revision} in front of ${result.target}: ${result.passed}/${result.required}`);
+		}
+	} finally {
+		await bench.stop();
+	}
+	return results;
+}
+
+/** Throws an error that says what is wrong with them. */
+function readArguments(args: readonly string[]): { readonly help: boolean; readonly pairings: readonly Pairing[] } {
+	const options = { only: { type: 'string' }, help: { type: 'boolean' } } as const;
+	const { help = false, only } = parseArgs({ args: [...args], options }).values;
+	const pairings = PAIRINGS.filter((pairing) => only === undefined || nameOf(pairing) === only);
+	if (pairings.length === 0)
+		throw new Error(`There is no pairing ${only}; there are ${PAIRINGS.map(nameOf).join(', ')}.`);
+	return { help, pairings };
+}
+
+/** Runs them, writes the page when they are all, and tells whether they are as EXPECTED says. */
+async function measure(pairings: readonly Pairing[]): Promise<boolean> {
+	const results = await runAll(pairings);
+	if (results.length === PAIRINGS.length) await writeFile(PAGE, await renderPage(results));
+	const surprising = results.filter((result) => surprisesOf(result).length > 0);
+	for (const result of surprising) {
+		const scenarios = surprisesOf(result).map(({ scenario }) => scenario);
+		console.error(`${nameOf(result)} is not as EXPECTED says: ${scenarios.join(', ')}`);
+	}
+	return surprising.length === 0;
 }
 
 async function main(args: readonly string[]): Promise<number> {
-	const unknown = args.find((arg) => arg !== '--modern');
-	if (unknown !== undefined) {
-		console.error(`There is no option ${unknown}; there is --modern.`);
+	try {
+		const { help, pairings } = readArguments(args);
+		if (!help) return (await measure(pairings)) ? 0 : 1;
+		console.log(USAGE);
+		return 0;
+	} catch (error) {
+		console.error(error instanceof Error ? error.message : error);
 		return 2;
 	}
-	const revisions: readonly Revision[] = args.includes('--modern') ? [...REVISIONS, '2026-07-28'] : REVISIONS;
-	const results: PairingResult[] = [];
-	const stack = await startConformanceStack();
-	try {
-		for (const revision of revisions)
-			for (const name of FIXTURES) {
-				const result = await runPairing(stack, revision, name);
-				results.push(result);
-				for (const line of failuresOf(result)) console.log(`  ${line}`);
-				console.log(`${revision} in front of ${name}: ${result.passed}/${result.required}`);
-			}
-	} finally {
-		await stack.stop();
-	}
-	await writeFile(PAGE, await renderPage(results));
-	const broken = results.some(({ revision, passed, required }) => REVISIONS.includes(revision) && passed < required);
-	return broken ? 1 : 0;
 }
 
 if (import.meta.main) process.exitCode = await main(process.argv.slice(2));
