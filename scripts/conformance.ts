@@ -70,7 +70,7 @@ export interface ScenarioResult {
 	readonly scenario: string;
 	/** Whether conformance to the revision requires it. */
 	readonly required: boolean;
-	readonly outcome: 'passed' | 'failed' | 'not exercised';
+	readonly outcome: 'passed' | 'warned' | 'failed' | 'not exercised';
 	readonly checks: readonly Check[];
 }
 
@@ -169,14 +169,13 @@ async function readResults(folder: string): Promise<Map<string, readonly Check[]
 	return results;
 }
 
-/** Passed is what the suite itself counts as passed, but for scenarios in which nothing came to be checked. */
+/** Passed is what the suite itself counts as passed, but for scenarios in which nothing that was checked was right. */
 function judge(checks: readonly Check[]): ScenarioResult['outcome'] {
-	if (checks.length === 0 || checks.some(({ status }) => status === 'FAILURE')) return 'failed';
 	// That the messages fit the schema is checked of any traffic.
-	const exercised = checks.some(
-		({ id, status }) => (status === 'SUCCESS' || status === 'WARNING') && id !== 'wire-schema-valid',
-	);
-	return exercised ? 'passed' : 'not exercised';
+	const statuses = new Set(checks.filter(({ id }) => id !== 'wire-schema-valid').map(({ status }) => status));
+	if (checks.length === 0 || checks.some(({ status }) => status === 'FAILURE')) return 'failed';
+	if (statuses.has('SUCCESS')) return 'passed';
+	return statuses.has('WARNING') ? 'warned' : 'not exercised';
 }
 
 async function requirementsOf(revision: Revision): Promise<{ required: string[]; notScored: string[] }> {
@@ -283,7 +282,9 @@ function cell(scenarios: readonly ScenarioResult[], scenario: string): string {
 	const result = scenarios.find((candidate) => candidate.scenario === scenario);
 	if (result === undefined) return '';
 	const warned = warningsOf(result);
-	return warned.length === 0 ? result.outcome : `${result.outcome}; warned of ${warned.join(', ')}`;
+	const warning = `warned of ${warned.join(', ')}`;
+	if (result.outcome === 'warned') return warning;
+	return warned.length === 0 ? result.outcome : `${result.outcome}; ${warning}`;
 }
 
 function row(...cells: readonly string[]): string {
@@ -312,7 +313,7 @@ function complaintOf(result: ScenarioResult): string | undefined {
 	const what =
 		first === undefined
 			? `${outcome}, ${checks.length} checks`
-			: `${bad.length} of ${checks.length} checks failed, first ${first.id}: ${first.errorMessage ?? ''}`;
+			: `${bad.length} of ${checks.length} checks, first ${first.status} of ${first.id}: ${first.errorMessage ?? ''}`;
 	return `${scenario}${required ? '' : ' (not scored)'}: ${what.slice(0, 300)}`;
 }
 
