@@ -21,7 +21,13 @@ export const RPC_CODES = Object.freeze({
 	forbidden: -32005,
 	limited: -32006,
 	unavailable: -32007,
-	/** UnsupportedProtocolVersion, MCP 2026-07-28. Its `data.supported` makes newer clients fall back. */
+	/** MCP, until 2026-07-28 made it invalidParams. */
+	resourceNotFound: -32002,
+	/** HeaderMismatch, MCP 2026-07-28. */
+	headerMismatch: -32020,
+	/** MissingRequiredClientCapability, MCP 2026-07-28, with `data.requiredCapabilities`. */
+	capabilityMissing: -32021,
+	/** UnsupportedProtocolVersion, MCP 2026-07-28, with `data.supported` and `data.requested`. */
 	protocolVersion: -32022,
 });
 
@@ -86,6 +92,41 @@ export const ERRORS = Object.freeze({
 		'The protocol revision is not one that this endpoint speaks.',
 		'Use one of the revisions in `data.supported`.',
 	),
+	SLIPWAY_HEADER_MISMATCH: row(
+		400,
+		RPC_CODES.headerMismatch,
+		'info',
+		'The headers of the request and its body do not agree.',
+		'Send MCP-Protocol-Version, Mcp-Method and Mcp-Name as the body has them.',
+	),
+	SLIPWAY_PARAMS_INVALID: row(
+		400,
+		RPC_CODES.invalidParams,
+		'info',
+		'The parameters of the request are not what the protocol wants.',
+		'See `data.reason`.',
+	),
+	SLIPWAY_REQUEST_STATE: row(
+		400,
+		RPC_CODES.invalidParams,
+		'info',
+		'The requestState is not one that this request was given, or it was used, or its time is over.',
+		'Send the request again without requestState and inputResponses.',
+	),
+	SLIPWAY_CAPABILITY_MISSING: row(
+		400,
+		RPC_CODES.capabilityMissing,
+		'info',
+		'The server asks for what the client has not declared that it can do.',
+		'Declare `data.requiredCapabilities` in `io.modelcontextprotocol/clientCapabilities`, if the client can.',
+	),
+	SLIPWAY_METHOD_UNKNOWN: row(
+		404,
+		RPC_CODES.methodNotFound,
+		'info',
+		'The method is not part of revision 2026-07-28.',
+		'See the changelog of the revision for what took its place.',
+	),
 	SLIPWAY_DUPLICATE_ID: row(
 		400,
 		RPC_CODES.invalidRequest,
@@ -128,12 +169,19 @@ export const ERRORS = Object.freeze({
 		'The server is disabled in the catalog.',
 		'Set "enabled": true in its catalog entry.',
 	),
+	SLIPWAY_GROUP_UNKNOWN: row(
+		404,
+		RPC_CODES.notFound,
+		'info',
+		'The catalog has no such group.',
+		'See /status for the groups that there are.',
+	),
 	SLIPWAY_PATH_UNKNOWN: row(
 		404,
 		RPC_CODES.notFound,
 		'info',
 		'There is nothing at this path.',
-		'Servers are at /servers/<name>/mcp; see also /health, /ready, /status and /metrics.',
+		'Servers are at /servers/<name>/mcp, all of them at /mcp; see also /health, /ready, /status and /metrics.',
 	),
 	SLIPWAY_SESSION_UNKNOWN: row(
 		404,
@@ -324,6 +372,13 @@ export const ERRORS = Object.freeze({
 		'The server ended before it was ready.',
 		'See `data.exitCode` and `data.stderr`; /status shows them too.',
 	),
+	SLIPWAY_HANDSHAKE_REFUSED: row(
+		502,
+		RPC_CODES.failed,
+		'warn',
+		'The server refused to begin a conversation.',
+		'See `data.reason` for what the server says.',
+	),
 	SLIPWAY_START_TIMEOUT: row(
 		504,
 		RPC_CODES.failed,
@@ -468,6 +523,8 @@ export interface ErrorDetails {
 	/** The revisions that are spoken, and the one that was asked for. */
 	readonly supported?: readonly string[];
 	readonly requested?: string;
+	/** What the client would have to be able to do, as `ClientCapabilities`. */
+	readonly requiredCapabilities?: object;
 	readonly retryAfterSeconds?: number;
 }
 

@@ -3,14 +3,19 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from './config.ts';
 import { SlipwayError } from './errors.ts';
 import { createAdminApp } from './http/admin.ts';
+import type { Callers } from './http/callers.ts';
+import { Conversations } from './http/conversations.ts';
 import { type Authenticator, OPEN_TO_ALL, openKeys } from './http/keys.ts';
 import { Listener } from './http/listener.ts';
 import { Sessions } from './http/sessions.ts';
+import { Tenants } from './http/tenants.ts';
 import type { Launcher } from './launcher/contract.ts';
 import { DRAIN_LIMITS, SESSION_LIMITS } from './limits.ts';
 import type { Log } from './log.ts';
 import { Metrics } from './metrics.ts';
+import { Absences } from './pool/absences.ts';
 import { Pool } from './pool/pool.ts';
+import { ToolHeaders } from './pool/tool-headers.ts';
 import type { Store } from './store/contract.ts';
 
 export interface GatewayDependencies {
@@ -29,7 +34,7 @@ export class Gateway {
 	readonly madeKey: string | undefined;
 	readonly #dependencies: GatewayDependencies;
 	readonly #pool: Pool;
-	readonly #sessions: Sessions;
+	readonly #callers: Callers;
 	readonly #listener: Listener;
 	#ticking: NodeJS.Timeout | undefined;
 	#draining = false;
@@ -39,35 +44,47 @@ export class Gateway {
 		this.#dependencies = dependencies;
 		this.#pool = new Pool(launcher);
 		const metrics = new Metrics({
-			sessions: () => this.#sessions.counts(),
+			sessions: () => this.#callers.sessions.counts(),
 			instances: () => launcher.state.servers.map(({ name, instances }) => [name, instances] as const),
-			streams: () => this.#sessions.streams,
+			streams: () => this.#callers.tenants.streams,
 			engineReachable: () => launcher.state.engine.reachable,
 			launcherReachable: () => launcher.state.launcher.reachable,
 		});
 		const { authenticator, made } = authenticate(config, apiKey, store);
 		this.madeKey = made;
-		this.#sessions = new Sessions(
-			{ pool: this.#pool, metrics, log },
-			{
-				perPrincipalMax: config.sessionsPerPrincipalMax,
-				idleMsMax: config.sessionIdleMs,
-				isServed: (name) => launcher.state.servers.some((server) => server.name === name && server.enabled),
-			},
-		);
+		const tenants = new Tenants({
+			perPrincipalMax: config.sessionsPerPrincipalMax,
+			idleMsMax: config.sessionIdleMs,
+		});
+		this.#callers = {
+			tenants,
+			sessions: new Sessions({ metrics, log }, tenants),
+			conversations: new Conversations({ metrics, log }, tenants),
+		};
+		const absences = new Absences();
 		const isDraining = (): boolean => this.#draining;
 		this.#listener = new Listener({
 			doors: config,
 			authenticator,
 			launcher,
-			sessions: this.#sessions,
+			callers: this.#callers,
+			version,
+			targets: {
+				pool: this.#pool,
+				metrics,
+				log,
+				toolHeaders: new ToolHeaders(),
+				absences,
+				find: (name) => launcher.state.servers.find((server) => server.name === name && server.enabled),
+			},
 			metrics,
 			log,
 			isDraining,
 			admin: (requestIdOf) =>
 				createAdminApp({
 					launcher,
-					sessions: this.#sessions,
+					sessions: this.#callers.sessions,
+					absences,
 					metrics,
 					authenticator,
 					version,
@@ -97,9 +114,10 @@ export class Gateway {
 		// The door stays open while calls finish: who comes is told 503 and when to come again, /ready too.
 		this.#draining = true;
 		const startedAtMs = performance.now();
-		if (this.#sessions.inFlight > 0) log.info('waiting for calls in flight', { count: this.#sessions.inFlight });
+		if (this.#callers.tenants.inFlight > 0)
+			log.info('waiting for calls in flight', { count: this.#callers.tenants.inFlight });
 		while (
-			this.#sessions.inFlight > 0 &&
+			this.#callers.tenants.inFlight > 0 &&
 			performance.now() - startedAtMs < DRAIN_LIMITS.inFlightMs &&
 			!hurry?.aborted
 		) {
@@ -113,14 +131,14 @@ export class Gateway {
 	}
 
 	async #endSessions(): Promise<void> {
-		await this.#sessions.stop();
+		await this.#callers.tenants.stop();
 		await this.#pool.stop();
 	}
 
 	#tick(): void {
 		const nowMs = performance.now();
 		this.#pool.tick(nowMs);
-		this.#sessions.tick(nowMs);
+		this.#callers.tenants.tick(nowMs);
 	}
 }
 

@@ -85,6 +85,8 @@ export const SESSION_LIMITS = Object.freeze({
 	/** A session idle for so long and with no stream open may be ended to make room for a new one. */
 	evictableAfterMs: 60_000,
 	inFlightMax: 32,
+	/** Requests in flight that last as long as their client wants (subscriptions/listen), beside those. */
+	lastingMax: 64,
 	/** Questions of a server that its client has not answered yet. */
 	questionsMax: 128,
 	callTimeoutMs: 60_000,
@@ -92,6 +94,40 @@ export const SESSION_LIMITS = Object.freeze({
 	callTimeoutMsMax: 10 * 60_000,
 	/** How often deadlines are looked at; one timer for all sessions. */
 	tickMs: 1_000,
+});
+
+/** Requests of the second era to servers of the first, and the other way around. */
+export const BRIDGE_LIMITS = Object.freeze({
+	/** Questions that a server asks at once come in one answer; they are waited for so long. */
+	gatherMs: 20,
+	/** Calls of one caller to one server whose client was asked something; the oldest goes first. Fewer than inFlightMax. */
+	parkedMax: 16,
+	/** How long a client has to answer. */
+	parkedMs: 5 * 60_000,
+	/** Questions of a server that wait for a call to be asked with. */
+	waitingQuestionsMax: 16,
+	waitingQuestionMs: 60_000,
+	/** Rounds of questions in one call. */
+	roundsMax: 32,
+	/** Arguments of a tool that are repeated in headers, and how deep in its schema they are looked for. */
+	headerParamsMax: 32,
+	schemaDepthMax: 8,
+	/** Tools of a server with such arguments. */
+	headerToolsMax: 512,
+	/** Resources that one listener may name, and a caller's subscriptions to one server. */
+	subscriptionsMax: 256,
+});
+
+/** Many servers as one. */
+export const AGGREGATE_LIMITS = Object.freeze({
+	/** A list waits so long for servers that are not there; they are told of when they come. */
+	listWaitMs: 10_000,
+	/** A server that could not be started is not tried again sooner, but for a call of its own. */
+	retryAfterMs: 10_000,
+	/** Pages that are followed of one server's list. */
+	pagesMax: 64,
+	/** Resources, templates and tasks of one server whose owner is remembered. */
+	rememberedMax: 4096,
 });
 
 /** Instances over time. */
@@ -104,6 +140,10 @@ export const INSTANCE_LIMITS = Object.freeze({
 	 * ending such a server takes, its client hears of it within 30 s.
 	 */
 	startTimeoutMs: 25_000,
+	/** A server that does not answer a question of the other era for so long is taken for one that never will. */
+	probeTimeoutMs: 8_000,
+	/** What is repeated of a server's words when it refuses the handshake. */
+	refusalCharsMax: 300,
 	/** How long a caller waits for the preparation of an image. */
 	preparationWaitMs: 10 * 60_000,
 	stopEofMs: 5_000,

@@ -14,6 +14,8 @@ export interface LogFields {
 	readonly code?: string;
 	readonly count?: number;
 	readonly durationMs?: number;
+	/** The path of an aggregated endpoint. */
+	readonly endpoint?: string;
 	readonly engineVersion?: string;
 	readonly exitCode?: number;
 	readonly file?: string;
@@ -42,6 +44,7 @@ const FIELD_NAMES = [
 	'code',
 	'count',
 	'durationMs',
+	'endpoint',
 	'engineVersion',
 	'exitCode',
 	'file',

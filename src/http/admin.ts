@@ -6,6 +6,7 @@ import { SlipwayError, toSlipwayError } from '../errors.ts';
 import type { InstanceReport, Launcher, LauncherState } from '../launcher/contract.ts';
 import { HTTP_LIMITS } from '../limits.ts';
 import type { Metrics } from '../metrics.ts';
+import type { Absence, Absences } from '../pool/absences.ts';
 import type { Authenticator } from './keys.ts';
 import { sendError } from './respond.ts';
 import type { Sessions } from './sessions.ts';
@@ -13,6 +14,7 @@ import type { Sessions } from './sessions.ts';
 export interface AdminDependencies {
 	readonly launcher: Launcher;
 	readonly sessions: Sessions;
+	readonly absences: Absences;
 	readonly metrics: Metrics;
 	readonly authenticator: Authenticator;
 	readonly version: string;
@@ -85,7 +87,13 @@ function readiness({ launcher, engine }: LauncherState, draining: boolean): Reco
 	};
 }
 
-async function describeStatus({ launcher, sessions, version, isDraining }: AdminDependencies): Promise<object> {
+async function describeStatus({
+	launcher,
+	sessions,
+	absences,
+	version,
+	isDraining,
+}: AdminDependencies): Promise<object> {
 	const { state } = launcher;
 	const reports = await launcher.report().catch((): readonly InstanceReport[] => []);
 	const counts = sessions.counts();
@@ -96,11 +104,18 @@ async function describeStatus({ launcher, sessions, version, isDraining }: Admin
 		engine: state.engine,
 		catalog: state.catalog,
 		sessions: sessions.size,
+		groups: Object.entries(state.groups).map(([name, servers]) => ({ name, servers, path: `/groups/${name}/mcp` })),
 		servers: state.servers.map((server) => ({
 			...server,
 			path: `/servers/${server.name}/mcp`,
 			sessions: counts.get(server.name) ?? 0,
+			...describeAbsence(absences.of(server.name)),
 			recent: reports.filter((report) => report.server === server.name).map(({ server: _, ...report }) => report),
 		})),
 	};
+}
+
+/** Why aggregated endpoints are without a server, if they are. */
+function describeAbsence(absence: Absence | undefined): { absent?: Absence } {
+	return absence === undefined ? {} : { absent: absence };
 }

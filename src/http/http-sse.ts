@@ -8,30 +8,31 @@ import { SlipwayError } from '../errors.ts';
 import type { RpcId } from '../mcp/jsonrpc.ts';
 import { toOneLine } from '../mcp/text.ts';
 import { readJsonBody } from './body.ts';
+import type { Callers } from './callers.ts';
+import { pathOf } from './guards.ts';
 import { toRpcText } from './respond.ts';
-import type { PendingExchange, Session } from './session.ts';
-import type { Sessions } from './sessions.ts';
+import type { PendingReply, Session } from './session.ts';
 import { accepted, accepts, classifyOrThrow, type Visit } from './visit.ts';
 
 /** GET /servers/<name>/sse: the session lives as long as the stream. */
-export function serveSse(sessions: Sessions, visit: Visit): void {
-	const { request, response, requestId, principal, server } = visit;
+export function serveSse({ sessions }: Callers, visit: Visit): void {
+	const { request, response, requestId } = visit;
 	if (visit.draining) throw new SlipwayError('SLIPWAY_DRAINING', { retryAfterSeconds: 1 });
 	if (request.method !== 'GET') throw new SlipwayError('SLIPWAY_METHOD_NOT_ALLOWED');
 	if (!accepts(request, 'text/event-stream')) throw new SlipwayError('SLIPWAY_NOT_ACCEPTABLE');
-	const session = sessions.create({ principal, server: server.name, callTimeoutMs: server.callTimeoutMs });
-	const endpoint = `/servers/${server.name}/messages?sessionId=${session.id}`;
+	const session = sessions.create(visit);
+	const endpoint = `${pathOf(request).replace(/sse$/, 'messages')}?sessionId=${session.id}`;
 	session.openUnkept(response, { 'x-request-id': requestId }).event('endpoint', endpoint);
 	response.once('close', () => void session.end('prompt'));
 }
 
 /** POST /servers/<name>/messages?sessionId=: a message of the client. What it brings about comes on the stream. */
-export async function serveSseMessage(sessions: Sessions, visit: Visit): Promise<void> {
-	const { request, principal, server } = visit;
+export async function serveSseMessage({ sessions }: Callers, visit: Visit): Promise<void> {
+	const { request } = visit;
 	if (request.method !== 'POST') throw new SlipwayError('SLIPWAY_METHOD_NOT_ALLOWED');
 	const id = new URLSearchParams(request.url?.split('?', 2)[1]).get('sessionId');
 	if (id === null || id === '') throw new SlipwayError('SLIPWAY_SESSION_REQUIRED');
-	const session = sessions.find(id, { principal, server: server.name });
+	const session = sessions.find(id, visit);
 	const { text, value } = await readJsonBody(request);
 	const message = classifyOrThrow(visit, value);
 	const line = toOneLine(text);
@@ -39,20 +40,20 @@ export async function serveSseMessage(sessions: Sessions, visit: Visit): Promise
 		session.receive(line, message, undefined);
 		return accepted(visit);
 	}
-	const exchange = new SseExchange(session, visit.requestId);
+	const reply = new SseReply(session, visit.requestId);
 	if (message.method === 'initialize') {
 		if (session.started)
 			throw new SlipwayError('SLIPWAY_BAD_REQUEST', { reason: 'The session is initialized already.' });
-		void session.start(line, message, exchange);
+		void session.start(line, message, reply);
 	} else {
-		session.receive(line, message, exchange);
-		session.enter(exchange);
+		session.receive(line, message, reply);
+		session.enter(reply);
 	}
 	accepted(visit);
 }
 
 /** A request whose answer goes, as everything does here, to the one stream of its session. */
-class SseExchange implements PendingExchange {
+class SseReply implements PendingReply {
 	readonly #session: Session;
 	readonly #requestId: string;
 

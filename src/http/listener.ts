@@ -2,6 +2,7 @@
  * The listener: one node:http server, one chain of guards for every route, and the two ways on from there.
  *
  *   Host, Origin, path → key → /servers/<name>/mcp            → streamable.ts, on node:http alone
+ *                            → /mcp, /groups/<name>/mcp       → the same, with many servers as one
  *                            → /servers/<name>/sse, /messages → http-sse.ts, likewise
  *                            → everything else                → admin.ts, on Express
  */
@@ -10,16 +11,18 @@ import { createServer, type Server as HttpServer, type IncomingMessage, type Ser
 import { Server as NetServer, type Socket } from 'node:net';
 import type { Express } from 'express';
 import { type ErrorCode, SlipwayError, toSlipwayError } from '../errors.ts';
-import type { Launcher, ServerView } from '../launcher/contract.ts';
+import type { Launcher } from '../launcher/contract.ts';
 import { HTTP_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { RpcId } from '../mcp/jsonrpc.ts';
 import type { Metrics } from '../metrics.ts';
+import { AggregateTarget } from '../pool/aggregate-target.ts';
+import { ServerTarget, type Target, type TargetDependencies } from '../pool/target.ts';
+import type { Callers } from './callers.ts';
 import { type Doors, guard, pathOf } from './guards.ts';
 import { serveSse, serveSseMessage } from './http-sse.ts';
 import type { Authenticator } from './keys.ts';
 import { sendError, toRpcText } from './respond.ts';
-import type { Sessions } from './sessions.ts';
 import { serveStreamable } from './streamable.ts';
 import type { Visit } from './visit.ts';
 
@@ -27,7 +30,9 @@ export interface ListenerOptions {
 	readonly doors: Doors;
 	readonly authenticator: Authenticator;
 	readonly launcher: Launcher;
-	readonly sessions: Sessions;
+	readonly callers: Callers;
+	readonly version: string;
+	readonly targets: TargetDependencies;
 	readonly metrics: Metrics;
 	readonly log: Log;
 	/** Gets every request that is for no server. */
@@ -38,8 +43,11 @@ export interface ListenerOptions {
 /** `/servers/<name>/mcp`, and for people who leave the end off: `/servers/<name>` and `/servers/<name>/`. */
 const SERVER_PATH = /^\/servers\/([^/]+)(?:\/(mcp|sse|messages)?)?$/;
 
+/** `/mcp` and `/groups/<name>/mcp`. */
+const AGGREGATE_PATH = /^(?:\/groups\/([^/]+))?\/mcp$/;
+
 /** What is served below a server's path. */
-const ENDPOINTS: Readonly<Record<string, (sessions: Sessions, visit: Visit) => void | Promise<void>>> = Object.freeze({
+const ENDPOINTS: Readonly<Record<string, (callers: Callers, visit: Visit) => void | Promise<void>>> = Object.freeze({
 	mcp: serveStreamable,
 	sse: serveSse,
 	messages: serveSseMessage,
@@ -110,29 +118,44 @@ export class Listener {
 	}
 
 	async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-		const { authenticator, sessions } = this.#options;
+		const { authenticator, callers } = this.#options;
 		let visit: Visit | undefined;
 		try {
 			guard(request, this.#doors);
-			const [, name, endpoint = 'mcp'] = SERVER_PATH.exec(pathOf(request)) ?? [];
-			if (name === undefined) return void this.#admin(request, response);
+			const path = pathOf(request);
+			const [, name, endpoint = 'mcp'] = SERVER_PATH.exec(path) ?? [];
+			const aggregate = AGGREGATE_PATH.exec(path);
+			if (name === undefined && aggregate === null) return void this.#admin(request, response);
 			const principal = authenticator.authenticate(request);
-			const server = this.#findServer(name);
+			const target = name === undefined ? this.#findAggregate(path, aggregate?.[1]) : this.#findServer(name);
 			const draining = this.#options.isDraining();
-			visit = { request, response, requestId: this.#requestIdOf(request), principal, server, draining, rpcId: null };
-			await ENDPOINTS[endpoint]?.(sessions, visit);
+			visit = { request, response, requestId: this.#requestIdOf(request), principal, target, draining, rpcId: null };
+			await ENDPOINTS[endpoint]?.(callers, visit);
 		} catch (error) {
 			this.#refuse(request, response, { error: toSlipwayError(error), id: visit?.rpcId ?? null });
 		}
 	}
 
-	#findServer(name: string): ServerView {
+	#findServer(name: string): Target {
 		const { state } = this.#options.launcher;
 		const server = state.servers.find((candidate) => candidate.name === name);
-		if (server?.enabled) return server;
+		if (server?.enabled) return new ServerTarget(server, this.#options.targets);
 		if (server !== undefined) throw new SlipwayError('SLIPWAY_SERVER_DISABLED', { server: server.name });
 		// With no catalog seen yet, nothing can be said about a name.
 		throw new SlipwayError(state.catalog.revision === 0 ? 'SLIPWAY_LAUNCHER_UNREACHABLE' : 'SLIPWAY_SERVER_UNKNOWN');
+	}
+
+	#findAggregate(path: string, group: string | undefined): Target {
+		const { launcher, targets, version } = this.#options;
+		const names = (): readonly string[] | undefined => {
+			const { groups, servers } = launcher.state;
+			const served = new Set(servers.filter(({ enabled }) => enabled).map(({ name }) => name));
+			if (group === undefined) return [...served];
+			return Object.hasOwn(groups, group) ? groups[group]?.filter((name) => served.has(name)) : undefined;
+		};
+		if (launcher.state.catalog.revision === 0) throw new SlipwayError('SLIPWAY_LAUNCHER_UNREACHABLE');
+		if (names() === undefined) throw new SlipwayError('SLIPWAY_GROUP_UNKNOWN');
+		return new AggregateTarget({ name: path, names, version }, targets);
 	}
 
 	#refuse(

@@ -48,7 +48,7 @@ export function sendError(
 		'x-request-id': requestId,
 		...(code === 'SLIPWAY_UNAUTHENTICATED' ? { 'www-authenticate': 'Bearer realm="slipway"' } : {}),
 		...(code === 'SLIPWAY_METHOD_NOT_ALLOWED'
-			? { allow: request.url?.startsWith('/servers/') ? 'POST, GET, DELETE' : 'GET, HEAD' }
+			? { allow: /^\/(?:servers\/|groups\/|mcp)/.test(request.url ?? '') ? 'POST, GET, DELETE' : 'GET, HEAD' }
 			: {}),
 		...(details.retryAfterSeconds === undefined ? {} : { 'retry-after': String(details.retryAfterSeconds) }),
 		...(unread ? { connection: 'close' } : {}),

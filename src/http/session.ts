@@ -9,25 +9,36 @@
 import type { ServerResponse } from 'node:http';
 import type { Patience } from '../channel.ts';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
-import type { ServerName, SessionId } from '../ids.ts';
-import { SESSION_LIMITS, SSE_LIMITS } from '../limits.ts';
+import type { SessionId } from '../ids.ts';
+import { SSE_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
-import type { Message, RequestMessage, ResponseMessage } from '../mcp/jsonrpc.ts';
-import { type Exchange, INITIALIZE_TIMEOUT_MS, type Standing } from '../mcp/upstream.ts';
+import type { Call, Question, Reply, Standing } from '../mcp/exchange.ts';
+import {
+	isObject,
+	type Message,
+	type NotificationMessage,
+	own,
+	type RequestMessage,
+	type ResponseMessage,
+	type RpcId,
+	requestIdOfCancel,
+} from '../mcp/jsonrpc.ts';
+import { LegacyExchange, Questions } from '../mcp/questions.ts';
+import { replaceId } from '../mcp/text.ts';
 import type { Metrics } from '../metrics.ts';
-import type { Lease, Pool } from '../pool/pool.ts';
+import type { LegacyConversation, Target } from '../pool/target.ts';
 import { EventStream } from './event-stream.ts';
 import type { Principal } from './keys.ts';
 import { type Carrier, eventId, type ReplayBudget, ReplayStore, type StreamRecord } from './replay.ts';
+import { logFailure, type Tenant } from './tenants.ts';
 
 export interface SessionDependencies {
-	readonly pool: Pool;
 	readonly metrics: Metrics;
 	readonly log: Log;
 }
 
-/** An exchange that its session keeps until it is settled. */
-export interface PendingExchange extends Exchange {
+/** A reply that its session keeps until it is settled. */
+export interface PendingReply extends Reply {
 	/** To be called every second or so. */
 	tick(nowMs: number): void;
 }
@@ -35,10 +46,9 @@ export interface PendingExchange extends Exchange {
 export interface SessionOptions {
 	readonly id: SessionId;
 	readonly principal: Principal;
-	readonly server: ServerName;
-	readonly callTimeoutMs: number;
+	readonly target: Target;
 	readonly replayBudget: ReplayBudget;
-	/** Ends an abandoned session, if there is one, and resolves with whether there was. */
+	/** Ends an abandoned tenant, if there is one, and resolves with whether there was. */
 	readonly makeRoom: () => Promise<boolean>;
 	/** Called once, when the session is over. */
 	readonly onEnd: (session: Session) => void;
@@ -47,14 +57,17 @@ export interface SessionOptions {
 /** The first revision whose streams may begin with an event that has an id and no message. */
 const PRIMING_REVISION = '2025-11-25';
 
-export class Session implements Standing, Carrier {
+export class Session implements Standing, Carrier, Tenant {
 	readonly id: SessionId;
 	readonly principal: Principal;
-	readonly server: ServerName;
+	readonly target: Target;
 	readonly createdAtMs = performance.now();
 	readonly #dependencies: SessionDependencies;
 	readonly #options: SessionOptions;
-	readonly #exchanges = new Set<PendingExchange>();
+	readonly #replies = new Set<PendingReply>();
+	/** Requests in flight, by the client's ids. */
+	readonly #calls = new Map<RpcId, Call>();
+	readonly #questions = new Questions();
 	readonly #ending = new AbortController();
 	/** What was sent on its streams, for a client that comes back. */
 	readonly replay: ReplayStore;
@@ -64,11 +77,11 @@ export class Session implements Standing, Carrier {
 	#standing: StreamRecord | undefined;
 	readonly #queued: string[] = [];
 	#queuedBytes = 0;
-	#lease: Lease | undefined;
+	#conversation: LegacyConversation | undefined;
 	#stream: EventStream | undefined;
 	#revision: string | undefined;
 	#activeAtMs = performance.now();
-	#started = false;
+	#starting: Promise<void> | undefined;
 	#over = false;
 
 	constructor(dependencies: SessionDependencies, options: SessionOptions) {
@@ -76,7 +89,7 @@ export class Session implements Standing, Carrier {
 		this.#options = options;
 		this.id = options.id;
 		this.principal = options.principal;
-		this.server = options.server;
+		this.target = options.target;
 		this.replay = new ReplayStore(options.replayBudget);
 	}
 
@@ -87,12 +100,12 @@ export class Session implements Standing, Carrier {
 
 	/** Whether there was an `initialize`. */
 	get started(): boolean {
-		return this.#started;
+		return this.#starting !== undefined;
 	}
 
 	/** Requests without an answer, or whose answer the client has not taken yet. */
 	get inFlight(): number {
-		return Math.max(this.#lease?.upstream.inFlight ?? 0, this.#exchanges.size);
+		return Math.max(this.#conversation?.server.inFlight ?? 0, this.#replies.size);
 	}
 
 	/** Event streams that the client holds open. */
@@ -105,54 +118,83 @@ export class Session implements Standing, Carrier {
 		return this.inFlight > 0 || this.streams > 0 ? 0 : nowMs - this.#activeAtMs;
 	}
 
-	/** Starts an Instance and passes the client's own `initialize` to it. Its answer goes to the exchange. */
-	async start(text: string, message: RequestMessage, exchange: PendingExchange): Promise<void> {
+	/** Begins the conversation with the client's own `initialize`. Its answer goes to the reply. */
+	start(text: string, message: RequestMessage, reply: PendingReply): Promise<void> {
+		this.enter(reply);
+		this.#starting = this.#start(text, message, reply);
+		return this.#starting;
+	}
+
+	async #start(text: string, message: RequestMessage, reply: PendingReply): Promise<void> {
 		const { metrics } = this.#dependencies;
-		this.#started = true;
-		this.enter(exchange);
+		const { target } = this;
 		try {
-			this.#lease = await this.#acquire();
-			void this.#lease.upstream.ended.then((reason) => this.#finish(reason));
-			this.#lease.upstream.request(text, message, {
-				exchange,
-				timeoutMs: INITIALIZE_TIMEOUT_MS,
-				onAnswer: (answer) => this.#agree(answer),
-			});
+			const { makeRoom } = this.#options;
+			const options = { signal: this.#ending.signal, makeRoom };
+			const conversation = await target.openLegacy(text, message, this, options);
+			this.#conversation = conversation;
+			void conversation.server.ended.then((reason) => this.#finish(reason));
+			if (this.#over) throw new SlipwayError('SLIPWAY_SESSION_ENDED');
+			const { text: answer, message: response } = conversation.answer;
+			this.#revision = revisionOf(response);
+			metrics.start(target.name, response.ok ? 'ok' : 'error', performance.now() - this.createdAtMs);
+			reply.answer(replaceId(answer, response.id, message.id), response);
+			// The server refused, in its own words, which the client gets. There is no session then.
+			if (this.#revision !== undefined) return;
+			this.#finish(new SlipwayError('SLIPWAY_SESSION_ENDED'));
+			await conversation.end('prompt');
 		} catch (cause) {
 			const error = toSlipwayError(cause);
-			metrics.start(this.server, error.code, performance.now() - this.createdAtMs);
-			exchange.fail(message.id, error);
+			metrics.start(target.name, error.code, performance.now() - this.createdAtMs);
+			reply.fail(message.id, error);
 			this.#finish(error);
+			await this.#conversation?.end('prompt');
 		}
 	}
 
 	/** Takes a message of the client. Throws a SlipwayError when it cannot be passed on. */
-	receive(text: string, message: Message, exchange: PendingExchange | undefined): void {
-		const upstream = this.#lease?.upstream;
-		if (upstream === undefined || this.#revision === undefined)
+	receive(text: string, message: Message, reply: PendingReply | undefined): void {
+		const server = this.#conversation?.server;
+		if (server === undefined || this.#revision === undefined)
 			throw new SlipwayError('SLIPWAY_BAD_REQUEST', { reason: 'The session is not initialized yet.' });
 		this.#activeAtMs = performance.now();
 		switch (message.kind) {
-			case 'request':
-				if (exchange === undefined) throw new SlipwayError('SLIPWAY_BAD_REQUEST');
-				return upstream.request(text, message, { exchange, timeoutMs: this.#options.callTimeoutMs });
+			case 'request': {
+				if (reply === undefined) throw new SlipwayError('SLIPWAY_BAD_REQUEST');
+				const { id } = message;
+				if (this.#calls.has(id)) throw new SlipwayError('SLIPWAY_DUPLICATE_ID');
+				const call = server.request(text, message, {
+					exchange: new LegacyExchange(reply, this.#questions),
+					timeoutMs: this.target.callTimeoutMs,
+					onEnd: () => this.#calls.delete(id),
+				});
+				this.#calls.set(id, call);
+				return;
+			}
 			case 'notification':
-				return upstream.notify(text, message);
+				if (message.method !== 'notifications/cancelled') return server.notify(text, message);
+				// A cancellation may cross the answer. `initialize` cannot be cancelled.
+				return this.#cancel(message);
 			case 'response':
-				return upstream.respond(text, message);
+				return this.#questions.respond(text, message);
 		}
 	}
 
-	/** Keeps an exchange until it settles, so that it is kept alive and answered if the session ends first. */
-	enter(exchange: PendingExchange): void {
-		this.#exchanges.add(exchange);
+	#cancel({ params }: NotificationMessage): void {
+		const id = requestIdOfCancel(params);
+		if (id !== undefined) this.#calls.get(id)?.cancel(params);
 	}
 
-	leave(exchange: PendingExchange): void {
-		this.#exchanges.delete(exchange);
+	/** Keeps a reply until it settles, so that it is kept alive and answered if the session ends first. */
+	enter(reply: PendingReply): void {
+		this.#replies.add(reply);
+	}
+
+	leave(reply: PendingReply): void {
+		this.#replies.delete(reply);
 		this.#activeAtMs = performance.now();
 		// Nobody waits for the session that was to be made.
-		if (this.#revision === undefined && this.#exchanges.size === 0) void this.end('prompt');
+		if (this.#revision === undefined && this.#replies.size === 0) void this.end('prompt');
 	}
 
 	/** Whether streams of this session begin with an event without a message, as of revision 2025-11-25. */
@@ -225,106 +267,44 @@ export class Session implements Standing, Carrier {
 		return true;
 	}
 
+	ask(question: Question): boolean {
+		return this.#questions.put(question, (text) => this.send(text));
+	}
+
 	/** Stops the server's output until the way back is called. */
 	hold(): () => void {
-		return this.#lease?.upstream.hold() ?? (() => undefined);
+		return this.#conversation?.server.hold() ?? (() => undefined);
 	}
 
 	tick(nowMs: number): void {
 		this.#stream?.tick(nowMs);
 		this.replay.tick(nowMs);
+		this.#conversation?.tick();
 		for (const stream of this.#resumed) stream.tick(nowMs);
-		for (const exchange of this.#exchanges) exchange.tick(nowMs);
-	}
-
-	/** Whether the session is past one of its limits. */
-	isExpired(nowMs: number, idleMsMax: number): boolean {
-		return this.idleMs(nowMs) > idleMsMax || nowMs - this.createdAtMs > SESSION_LIMITS.absoluteMs;
+		for (const reply of this.#replies) reply.tick(nowMs);
 	}
 
 	/** Ends the session. Resolves when its container is gone. */
 	async end(patience: Patience): Promise<void> {
 		this.#finish(new SlipwayError('SLIPWAY_SESSION_ENDED'), patience);
-		await this.#lease?.release(patience);
-	}
-
-	/** Many clients never say that they are done: at the bound, an abandoned session makes room for a new one. */
-	async #acquire(): Promise<Lease> {
-		const request = { server: this.server, standing: this, observer: this.#observer(), signal: this.#ending.signal };
-		try {
-			return await this.#dependencies.pool.acquire(request);
-		} catch (error) {
-			if (
-				!(error instanceof SlipwayError) ||
-				error.code !== 'SLIPWAY_INSTANCES_FULL' ||
-				!(await this.#options.makeRoom())
-			)
-				throw error;
-			return this.#dependencies.pool.acquire(request);
-		}
-	}
-
-	#agree(answer: ResponseMessage): void {
-		const revision: unknown =
-			answer.ok && typeof answer.result === 'object' && answer.result !== null
-				? Reflect.get(answer.result, 'protocolVersion')
-				: undefined;
-		this.#dependencies.metrics.start(this.server, answer.ok ? 'ok' : 'error', performance.now() - this.createdAtMs);
-		if (typeof revision === 'string') {
-			this.#revision = revision;
-			return;
-		}
-		// The server refused, in its own words, which the client gets. There is no session then.
-		setImmediate(() => void this.end('prompt'));
-	}
-
-	#observer() {
-		const { metrics, log } = this.#dependencies;
-		const { server } = this;
-		return {
-			onCall: (report: { method: string; tool: string | undefined; durationMs: number; outcome: string }): void => {
-				metrics.call(server, report);
-				const { method, tool, outcome } = report;
-				log.debug('call', {
-					server,
-					method,
-					...(tool === undefined ? {} : { tool }),
-					code: outcome,
-					durationMs: Math.round(report.durationMs),
-				});
-			},
-			onNoise: (bytes: number, told: boolean): void => {
-				metrics.noise(server);
-				if (told) log.warn('noise on stdout', { server, bytes });
-			},
-			onTools: (names: readonly string[]): void => metrics.tools(server, names),
-		};
+		await this.#starting;
+		await this.#conversation?.end(patience);
 	}
 
 	#finish(reason: SlipwayError, patience: Patience = 'prompt'): void {
 		if (this.#over) return;
 		this.#over = true;
-		if (this.#revision === undefined && this.#lease !== undefined)
-			this.#dependencies.metrics.start(this.server, reason.code, performance.now() - this.createdAtMs);
-		if (reason.code !== 'SLIPWAY_SESSION_ENDED') this.#log(reason);
+		if (reason.code !== 'SLIPWAY_SESSION_ENDED') logFailure(this.#dependencies.log, 'session failed', this, reason);
 		this.#ending.abort(reason);
 		this.#stream?.cut();
 		this.#queued.length = 0;
 		this.replay.close();
 		this.#options.onEnd(this);
-		void this.#lease?.release(patience);
+		void this.#conversation?.end(patience);
 	}
+}
 
-	#log(error: SlipwayError): void {
-		const { code, details, row } = error;
-		const { exitCode, reason } = details;
-		this.#dependencies.log[row.logLevel]('session failed', {
-			server: this.server,
-			code,
-			principal: this.principal.id,
-			...(exitCode === undefined ? {} : { exitCode }),
-			...(reason === undefined ? {} : { reason }),
-			...(code === 'SLIPWAY_INTERNAL' && error.cause instanceof Error ? { stack: error.cause.stack ?? '' } : {}),
-		});
-	}
+function revisionOf(answer: ResponseMessage): string | undefined {
+	const revision = answer.ok && isObject(answer.result) ? own(answer.result, 'protocolVersion') : undefined;
+	return typeof revision === 'string' ? revision : undefined;
 }

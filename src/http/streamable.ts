@@ -1,62 +1,71 @@
 /**
- * Streamable HTTP, revisions 2025-03-26 to 2025-11-25 (and 2024-11-05 for clients that speak it over this transport):
- * POST for messages, GET for the standing stream, DELETE for the end, on one path of a server.
+ * Streamable HTTP of both eras on one path.
+ *
+ * Revisions 2025-03-26 to 2025-11-25 (and 2024-11-05 for clients that speak it over this transport): POST for messages,
+ * GET for the standing stream, DELETE for the end. What is of 2026-07-28 goes on to modern.ts, message by message.
  *
  * Source: https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#streamable-http
  */
-import type { IncomingMessage } from 'node:http';
 import { SlipwayError } from '../errors.ts';
 import { HTTP_LIMITS } from '../limits.ts';
 import type { RequestMessage } from '../mcp/jsonrpc.ts';
-import { BATCH_REVISION, LEGACY_REVISIONS, modernRevision } from '../mcp/revisions.ts';
+import {
+	BATCH_REVISION,
+	claimsModern,
+	envelopeOf,
+	LEGACY_REVISIONS,
+	namesModern,
+	unsupportedRevision,
+} from '../mcp/revisions.ts';
 import { toOneLine } from '../mcp/text.ts';
 import { readJsonBody } from './body.ts';
-import { HttpExchange } from './exchange.ts';
+import type { Callers } from './callers.ts';
+import { serveModern } from './modern.ts';
+import { HttpReply } from './reply.ts';
 import { COMMON_HEADERS } from './respond.ts';
 import type { Session } from './session.ts';
-import type { Sessions } from './sessions.ts';
-import { accepted, accepts, classifyOrThrow, type Visit } from './visit.ts';
+import { accepted, accepts, classifyOrThrow, type Visit, versionOf } from './visit.ts';
 
-/** One request on a server's path. Throws a SlipwayError for whatever is answered with an error as a whole. */
-export async function serveStreamable(sessions: Sessions, visit: Visit): Promise<void> {
-	switch (visit.request.method) {
-		case 'POST':
-			return post(sessions, visit);
-		case 'GET':
-			return openStream(findSession(sessions, visit), visit);
-		case 'DELETE':
-			return endSession(findSession(sessions, visit), visit);
-		default:
-			throw new SlipwayError('SLIPWAY_METHOD_NOT_ALLOWED');
-	}
+/** One request on an endpoint's path. Throws a SlipwayError for whatever is answered with an error as a whole. */
+export async function serveStreamable(callers: Callers, visit: Visit): Promise<void> {
+	const { method } = visit.request;
+	if (method === 'POST') return post(callers, visit);
+	// The second era has neither streams of their own nor sessions to end.
+	if ((method !== 'GET' && method !== 'DELETE') || namesModern(versionOf(visit.request)))
+		throw new SlipwayError('SLIPWAY_METHOD_NOT_ALLOWED');
+	const session = findSession(callers, visit);
+	return method === 'GET' ? openStream(session, visit) : endSession(session, visit);
 }
 
-async function post(sessions: Sessions, visit: Visit): Promise<void> {
+async function post(callers: Callers, visit: Visit): Promise<void> {
 	if (!accepts(visit.request, 'application/json') || !accepts(visit.request, 'text/event-stream'))
 		throw new SlipwayError('SLIPWAY_NOT_ACCEPTABLE');
 	const { text, value } = await readJsonBody(visit.request);
-	if (Array.isArray(value)) return postBatch(findSession(sessions, visit), visit, value);
+	if (Array.isArray(value)) return postBatch(findSession(callers, visit), visit, value);
 	const message = classifyOrThrow(visit, value);
-	const modern = message.kind === 'response' ? undefined : modernRevision(versionOf(visit.request), message.params);
-	if (modern !== undefined) throw unsupportedRevision(modern);
 	const line = toOneLine(text);
+	const envelope = envelopeOf(message, versionOf(visit.request));
+	if (envelope !== undefined) {
+		if (message.kind === 'request') return serveModern(callers, visit, { text: line, message, envelope });
+		// The second era has no notifications of a client over HTTP.
+		return accepted(visit);
+	}
 	if (message.kind === 'request' && message.method === 'initialize')
-		return initialize(sessions, visit, { line, message });
-	const session = findSession(sessions, visit);
-	const exchange = message.kind === 'request' ? openExchange(session, visit, 1) : undefined;
-	session.receive(line, message, exchange);
-	if (exchange === undefined) accepted(visit);
+		return initialize(callers, visit, { line, message });
+	const session = findSession(callers, visit);
+	const reply = message.kind === 'request' ? openReply(session, visit, 1) : undefined;
+	session.receive(line, message, reply);
+	if (reply === undefined) accepted(visit);
 }
 
 /** A session is made for whoever initializes; an id that the client brings along is not taken over. */
 function initialize(
-	sessions: Sessions,
+	{ sessions }: Callers,
 	visit: Visit,
 	{ line, message }: { line: string; message: RequestMessage },
 ): Promise<void> {
-	const { principal, server } = visit;
-	const session = sessions.create({ principal, server: server.name, callTimeoutMs: server.callTimeoutMs });
-	return session.start(line, message, openExchange(session, visit, 1, { 'mcp-session-id': session.id }));
+	const session = sessions.create(visit);
+	return session.start(line, message, openReply(session, visit, 1, { 'mcp-session-id': session.id }));
 }
 
 function postBatch(session: Session, visit: Visit, values: readonly unknown[]): void {
@@ -66,28 +75,29 @@ function postBatch(session: Session, visit: Visit, values: readonly unknown[]): 
 			reason: `A batch has 1 to ${HTTP_LIMITS.batchMessagesMax} messages.`,
 		});
 	const messages = values.map((value) => ({ message: classifyOrThrow(visit, value), text: JSON.stringify(value) }));
+	if (messages.some(({ message }) => claimsModern(message))) throw new SlipwayError('SLIPWAY_BATCH_REFUSED');
 	if (messages.some(({ message }) => message.kind === 'request' && message.method === 'initialize'))
 		throw new SlipwayError('SLIPWAY_BAD_REQUEST', { reason: '`initialize` must not be part of a batch.' });
 	const expected = messages.filter(({ message }) => message.kind === 'request').length;
-	const exchange = expected === 0 ? undefined : openExchange(session, visit, expected);
+	const reply = expected === 0 ? undefined : openReply(session, visit, expected);
 	for (const { message, text } of messages) {
 		try {
-			session.receive(text, message, exchange);
+			session.receive(text, message, reply);
 		} catch (error) {
 			if (!(error instanceof SlipwayError)) throw error;
-			if (message.kind === 'request') exchange?.fail(message.id, error);
+			if (message.kind === 'request') reply?.fail(message.id, error);
 		}
 	}
-	if (exchange === undefined) accepted(visit);
+	if (reply === undefined) accepted(visit);
 }
 
-function openExchange(
+function openReply(
 	session: Session,
 	{ request, response, requestId }: Visit,
 	expected: number,
 	headers: Readonly<Record<string, string>> = {},
-): HttpExchange {
-	const exchange = new HttpExchange({
+): HttpReply {
+	const reply = new HttpReply({
 		request,
 		response,
 		requestId,
@@ -99,8 +109,8 @@ function openExchange(
 		primed: session.primes,
 		onSettled: (settled) => session.leave(settled),
 	});
-	session.enter(exchange);
-	return exchange;
+	session.enter(reply);
+	return reply;
 }
 
 function openStream(session: Session, { request, response, requestId }: Visit): void {
@@ -119,19 +129,12 @@ async function endSession(session: Session, { response, requestId }: Visit): Pro
 }
 
 /** The session that a request names. A missing id and an unknown one are told apart: clients initialize anew on 404. */
-function findSession(sessions: Sessions, { request, principal, server }: Visit): Session {
-	const version = versionOf(request);
+function findSession({ sessions }: Callers, visit: Visit): Session {
+	const version = versionOf(visit.request);
+	if (namesModern(version))
+		throw new SlipwayError('SLIPWAY_BAD_REQUEST', { reason: `Revision ${version} has single requests only.` });
 	if (version !== undefined && !LEGACY_REVISIONS.includes(version)) throw unsupportedRevision(version);
-	const id = request.headers['mcp-session-id'];
+	const id = visit.request.headers['mcp-session-id'];
 	if (typeof id !== 'string' || id === '') throw new SlipwayError('SLIPWAY_SESSION_REQUIRED');
-	return sessions.find(id, { principal, server: server.name });
-}
-
-function versionOf({ headers }: IncomingMessage): string | undefined {
-	const version = headers['mcp-protocol-version'];
-	return typeof version === 'string' ? version : undefined;
-}
-
-function unsupportedRevision(requested: string): SlipwayError {
-	return new SlipwayError('SLIPWAY_PROTOCOL_VERSION', { supported: LEGACY_REVISIONS, requested });
+	return sessions.find(id, visit);
 }

@@ -1,8 +1,8 @@
-/** One request on a path of a server, past the guards and with its caller known. */
+/** One request on a path of an endpoint, past the guards and with its caller known. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { SlipwayError } from '../errors.ts';
-import type { ServerView } from '../launcher/contract.ts';
 import { classify, type Message, type RpcId } from '../mcp/jsonrpc.ts';
+import type { Target } from '../pool/target.ts';
 import type { Principal } from './keys.ts';
 import { COMMON_HEADERS } from './respond.ts';
 
@@ -11,7 +11,8 @@ export interface Visit {
 	readonly response: ServerResponse;
 	readonly requestId: string;
 	readonly principal: Principal;
-	readonly server: ServerView;
+	/** What the path leads to. */
+	readonly target: Target;
 	/** While we drain, what runs may end, and nothing new begins. */
 	readonly draining: boolean;
 	/** The id of the JSON-RPC request, as soon as it is known: what is answered with an error then carries it. */
@@ -43,4 +44,10 @@ export function accepts({ headers }: IncomingMessage, type: string): boolean {
 		const [range = ''] = item.split(';');
 		return [type, `${family}/*`, '*/*'].includes(range.trim());
 	});
+}
+
+/** The revision that a request names in its headers. */
+export function versionOf({ headers }: IncomingMessage): string | undefined {
+	const version = headers['mcp-protocol-version'];
+	return typeof version === 'string' ? version : undefined;
 }

@@ -110,8 +110,14 @@ export function errorText(id: RpcId | null, error: RpcError): string {
 
 /** The token under which the sender of a request wants progress: `params._meta.progressToken`. */
 export function progressTokenOf(params: object | undefined): RpcId | undefined {
-	const meta = params === undefined ? undefined : own(params, '_meta');
-	return isObject(meta) ? ownId(meta, 'progressToken') : undefined;
+	const meta = params === undefined ? undefined : metaOf(params);
+	return meta === undefined ? undefined : ownId(meta, 'progressToken');
+}
+
+/** The `_meta` of params or of a result, if it has one that is an object. */
+export function metaOf(value: object): object | undefined {
+	const meta = own(value, '_meta');
+	return isObject(meta) ? meta : undefined;
 }
 
 /** The token that a `notifications/progress` is about. */
@@ -143,16 +149,17 @@ function holdsBackslashKey(value: object): boolean {
 }
 
 /** An own property. JSON has no undefined, so undefined is "absent". */
-function own(value: object, key: string): unknown {
+export function own(value: object, key: string): unknown {
 	return Object.hasOwn(value, key) ? (value as Record<string, unknown>)[key] : undefined;
 }
 
-function ownId(value: object, key: string): RpcId | undefined {
+/** An own property that is an id. */
+export function ownId(value: object, key: string): RpcId | undefined {
 	const id = own(value, key);
 	return isRpcId(id) ? id : undefined;
 }
 
-function isObject(value: unknown): value is object {
+export function isObject(value: unknown): value is object {
 	return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 

@@ -31,6 +31,57 @@ export function replaceId(text: string, id: RpcId, next: RpcId): string {
 	return splice(text, lastIdSpan(text), next);
 }
 
+/** What becomes of a member of an object: a JSON text, `undefined` for none, or what makes one of the other. */
+export type Edit = string | undefined | ((value: string | undefined) => string | undefined);
+
+/**
+ * The text of a JSON object with some members set or removed, and the texts of all others as they were, in their order.
+ *
+ * A member that is set keeps its place, and a new one comes last. Of several with the same key the last counts, as in
+ * JSON.parse, and the others go. The text must be valid JSON; what is no object counts as an empty one. Whitespace
+ * between members is not kept.
+ */
+export function editMembers(text: string, edits: Readonly<Record<string, Edit>>): string {
+	const members: (string | undefined)[] = [];
+	const places = new Map<string, { at: number; value: string }>();
+	for (const { key, keyStart, start, end } of membersOf(text)) {
+		if (!Object.hasOwn(edits, key)) {
+			members.push(text.slice(keyStart, end));
+			continue;
+		}
+		places.set(key, { at: members.length, value: text.slice(start, end) });
+		members.push(undefined);
+	}
+	for (const [key, edit] of Object.entries(edits)) {
+		const place = places.get(key);
+		const value = typeof edit === 'function' ? edit(place?.value) : edit;
+		if (value !== undefined) members[place?.at ?? members.length] = `${JSON.stringify(key)}:${value}`;
+	}
+	return `{${members.filter((member) => member !== undefined).join(',')}}`;
+}
+
+/** The text of a member of a JSON object, or undefined when it has none of that key. */
+export function memberText(text: string, key: string): string | undefined {
+	let found: string | undefined;
+	for (const member of membersOf(text)) if (member.key === key) found = text.slice(member.start, member.end);
+	return found;
+}
+
+/** The texts of the elements of a JSON array; none of any other value. The text must be valid JSON. */
+export function elementTexts(text: string): string[] {
+	const elements: string[] = [];
+	const start = skipSpace(text, 0);
+	if (text.charCodeAt(start) !== OPEN_BRACKET) return elements;
+	let at = skipSpace(text, start + 1);
+	while (text.charCodeAt(at) !== CLOSE_BRACKET) {
+		const end = valueEnd(text, at);
+		elements.push(text.slice(at, end));
+		at = skipSpace(text, end);
+		if (text.charCodeAt(at) === COMMA) at = skipSpace(text, at + 1);
+	}
+	return elements;
+}
+
 /**
  * A valid JSON text as one line: raw CR and LF, which can only be whitespace between tokens, become spaces.
  * Other line breaks of Unicode are none to a reader of lines and stay as they are.
@@ -59,6 +110,31 @@ interface Span {
 
 function splice(text: string, span: Span, id: RpcId): string {
 	return text.slice(0, span.start) + JSON.stringify(id) + text.slice(span.end);
+}
+
+interface Member extends Span {
+	readonly key: string;
+	readonly keyStart: number;
+}
+
+/** The members of the object that a text is, in order; none of any other value. */
+function* membersOf(text: string): Generator<Member> {
+	const objectStart = skipSpace(text, 0);
+	if (text.charCodeAt(objectStart) !== OPEN_BRACE) return;
+	let at = skipSpace(text, objectStart + 1);
+	while (text.charCodeAt(at) === QUOTE) {
+		const keyStart = at;
+		const keyEnd = stringEnd(text, keyStart);
+		const start = skipSpace(text, skipSpace(text, keyEnd) + 1);
+		const end = valueEnd(text, start);
+		yield { key: readKey(text.slice(keyStart, keyEnd)), keyStart, start, end };
+		at = skipSpace(text, end);
+		if (text.charCodeAt(at) === COMMA) at = skipSpace(text, at + 1);
+	}
+}
+
+function readKey(literal: string): string {
+	return literal.includes('\\') ? String(JSON.parse(literal)) : literal.slice(1, -1);
 }
 
 /** Where the value of the last top-level "id" stands. */

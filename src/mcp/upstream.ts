@@ -1,54 +1,43 @@
 /**
  * The Upstream: the JSON-RPC conversation over one Channel.
  *
- * Ids are rewritten in both directions, so that two clients, or one client twice, may use the same id, and an answer
- * that comes too late finds nobody. Texts pass as they are but for that id (text.ts).
+ * Ids, progress tokens and the ids of subscriptions are rewritten in both directions, so that two clients, or one client
+ * twice, may use the same one, and an answer that comes too late finds nobody. Texts pass as they are but for these
+ * (text.ts).
  *
- * Where a server's message belongs (the protocol says it for progress only; for the rest the wire gives no relation):
+ * Where a server's message belongs (the protocol says it for the first three; for the rest the wire gives no relation):
  *   response             → the exchange of its request
  *   progress             → the exchange whose request carried the token
- *   question, log line   → the newest tools/call in flight whose client listens, else the newest such request
- *   anything else        → the standing stream of the session
+ *   of a subscription    → the exchange of its subscriptions/listen (2026-07-28)
+ *   question, log line   → the newest tools/call in flight that takes it, else the newest such request
+ *   anything else        → the standing stream of the conversation
  */
 import { isUtf8 } from 'node:buffer';
 import type { Channel, InstanceEnd } from '../channel.ts';
 import { SlipwayError } from '../errors.ts';
-import { INSTANCE_LIMITS, SESSION_LIMITS, STDIO_LIMITS } from '../limits.ts';
+import { SESSION_LIMITS, STDIO_LIMITS } from '../limits.ts';
+import type { Call, CallOptions, Exchange, LegacyServer, Question, Standing } from './exchange.ts';
 import {
 	classify,
 	errorText,
+	isObject,
 	type Message,
+	metaOf,
 	type NotificationMessage,
 	notificationText,
+	own,
+	ownId,
 	progressTokenOf,
 	progressTokenOfNotification,
 	type RequestMessage,
 	type ResponseMessage,
+	type RpcError,
 	type RpcId,
 	requestIdOfCancel,
 } from './jsonrpc.ts';
 import { LineSplitter } from './lines.ts';
-import { replaceId } from './text.ts';
-
-/** Where everything that belongs to one request of a client goes. Exactly one of answer, fail, drop ends it. */
-export interface Exchange {
-	/** Whether somebody still listens. */
-	readonly attached: boolean;
-	/** A message that comes before the answer: progress, a log line, a question. */
-	related(text: string): void;
-	/** The server's answer, with the client's id. */
-	answer(text: string): void;
-	/** There is no answer, and this is why. */
-	fail(id: RpcId, error: SlipwayError): void;
-	/** The client withdrew the request: it wants no answer. */
-	drop(): void;
-}
-
-/** Where a server's messages go that belong to no request. */
-export interface Standing {
-	/** Returns false when it was not taken: nobody listens and there is no room to keep it. */
-	send(text: string): boolean;
-}
+import { SUBSCRIPTION_KEY } from './revisions.ts';
+import { editMembers, replaceId } from './text.ts';
 
 /** How a call ended, for metrics and the log. */
 export interface CallReport {
@@ -64,37 +53,30 @@ export interface UpstreamObserver {
 	onCall(report: CallReport): void;
 	/** A line on stdout that is no JSON-RPC, and whether to tell of it: the first few of an Instance. Never its text. */
 	onNoise(bytes: number, told: boolean): void;
-	/** The tools that the server listed. */
-	onTools(names: readonly string[]): void;
+	/** The tools that the server listed, as it described them. */
+	onTools(tools: readonly unknown[]): void;
 }
 
-interface Call {
+interface InFlight {
 	/** The client's id. */
 	readonly id: RpcId;
 	readonly wireId: number;
 	readonly method: string;
 	readonly tool: string | undefined;
 	readonly exchange: Exchange;
+	/** The client's. The server's is the wire id. */
 	readonly progressToken: RpcId | undefined;
 	readonly startedAtMs: number;
 	readonly timeoutMs: number;
-	readonly onAnswer: ((answer: ResponseMessage) => void) | undefined;
+	readonly onEnd: (() => void) | undefined;
 	deadlineMs: number;
 	/** Questions of the server that belong to this call and are not answered. */
 	questions: number;
 }
 
-interface Question {
-	/** The server's id. */
-	readonly id: RpcId;
-	readonly call: Call | undefined;
-}
-
-export interface CallOptions {
-	readonly exchange: Exchange;
-	readonly timeoutMs: number;
-	/** Called with the answer before the exchange gets it. */
-	readonly onAnswer?: (answer: ResponseMessage) => void;
+/** A question that the server waits for the answer of. */
+interface Asked extends Question {
+	readonly call: InFlight | undefined;
 }
 
 /**
@@ -103,22 +85,24 @@ export interface CallOptions {
  * - After the Channel ended there is no call in flight, and `request` throws.
  * - No timer of its own: the owner calls `tick`.
  */
-export class Upstream {
+export class Upstream implements LegacyServer {
 	readonly channel: Channel;
 	/** Resolves with the reason when the conversation is over. */
 	readonly ended: Promise<SlipwayError>;
 	readonly #standing: Standing;
 	readonly #observer: UpstreamObserver;
 	readonly #lines: LineSplitter;
-	readonly #calls = new Map<number, Call>();
-	readonly #wireIds = new Map<RpcId, number>();
-	readonly #tokens = new Map<RpcId, Call>();
-	readonly #questions = new Map<number, Question>();
+	readonly #calls = new Map<number, InFlight>();
+	readonly #questions = new Set<Asked>();
 	#lastId = 0;
 	#outgoing = '';
 	#flushing = false;
 	#holds = 0;
-	#initialized = false;
+	#opened = false;
+	/** What `_meta` of every message to a server of the second era holds. */
+	#envelope: object | undefined;
+	/** Calls without a deadline. */
+	#lasting = 0;
 	#over: SlipwayError | undefined;
 	/** Why we ended the Instance, where it was not its own doing. */
 	#fault: SlipwayError | undefined;
@@ -138,61 +122,64 @@ export class Upstream {
 		this.ended = channel.ended.then((end) => this.#close(this.#explain(end)));
 	}
 
-	/** Calls in flight. */
-	get inFlight(): number {
-		return this.#calls.size;
+	/** Whether the conversation is over: `request` throws. */
+	get over(): boolean {
+		return this.#over !== undefined;
 	}
 
-	/** Whether a request with this id is in flight. */
-	has(id: RpcId): boolean {
-		return this.#wireIds.has(id);
+	/** Calls in flight that will end by themselves. */
+	get inFlight(): number {
+		return this.#calls.size - this.#lasting;
+	}
+
+	/**
+	 * The server has said what it speaks; from here on its calls fail each for itself.
+	 *
+	 * @param envelope what `_meta` of every message must hold, for a server of the second era
+	 */
+	opened(envelope?: object): void {
+		this.#opened = true;
+		this.#envelope = envelope;
 	}
 
 	/**
 	 * Sends a client's request to the server.
 	 *
-	 * @throws SlipwayError SLIPWAY_CALLS_FULL, SLIPWAY_DUPLICATE_ID, SLIPWAY_STDIN_STALL, or why the conversation is over
+	 * @throws SlipwayError SLIPWAY_CALLS_FULL, SLIPWAY_STDIN_STALL, or why the conversation is over
 	 */
-	request(text: string, message: RequestMessage, options: CallOptions): void {
+	request(text: string, message: RequestMessage, { exchange, timeoutMs, onEnd }: CallOptions): Call {
 		this.#assertOpen();
-		if (this.#calls.size >= SESSION_LIMITS.inFlightMax)
+		const lasting = timeoutMs === Number.POSITIVE_INFINITY;
+		if (lasting ? this.#lasting >= SESSION_LIMITS.lastingMax : this.inFlight >= SESSION_LIMITS.inFlightMax)
 			throw new SlipwayError('SLIPWAY_CALLS_FULL', { retryAfterSeconds: 1 });
-		if (this.#wireIds.has(message.id)) throw new SlipwayError('SLIPWAY_DUPLICATE_ID');
 		const wireId = ++this.#lastId;
-		this.#write(replaceId(text, message.id, wireId));
+		const progressToken = progressTokenOf(message.params);
+		this.#write(
+			progressToken === undefined ? replaceId(text, message.id, wireId) : withIdAndProgressToken(text, wireId),
+		);
 		const startedAtMs = performance.now();
-		const call: Call = {
+		const call: InFlight = {
 			id: message.id,
 			wireId,
 			method: message.method,
 			tool: message.method === 'tools/call' ? stringMember(message.params, 'name') : undefined,
-			exchange: options.exchange,
-			progressToken: progressTokenOf(message.params),
+			exchange,
+			progressToken,
 			startedAtMs,
-			timeoutMs: options.timeoutMs,
-			onAnswer: options.onAnswer,
-			deadlineMs: startedAtMs + options.timeoutMs,
+			timeoutMs,
+			onEnd,
+			deadlineMs: startedAtMs + timeoutMs,
 			questions: 0,
 		};
 		this.#calls.set(wireId, call);
-		this.#wireIds.set(call.id, wireId);
-		if (call.progressToken !== undefined) this.#tokens.set(call.progressToken, call);
+		if (lasting) this.#lasting += 1;
+		return { cancel: (params) => this.#cancel(call, params) };
 	}
 
-	/** Sends a client's notification. A cancellation is told in the server's ids, and ends the call here. */
-	notify(text: string, message: NotificationMessage): void {
+	/** Sends a client's notification; not one that cancels a call, whose id the server does not know. */
+	notify(text: string): void {
 		this.#assertOpen();
-		if (message.method === 'notifications/cancelled') this.#cancel(message);
-		else this.#write(text);
-	}
-
-	/** Sends a client's answer to a question of the server. One that nobody asked is dropped. */
-	respond(text: string, message: ResponseMessage): void {
-		this.#assertOpen();
-		const question = typeof message.id === 'number' ? this.#questions.get(message.id) : undefined;
-		if (question === undefined) return;
-		this.#forget(message.id, question);
-		this.#write(replaceId(text, message.id, question.id));
+		this.#write(text);
 	}
 
 	/** Stops reading from the server until the way back is called: some client of it is behind. */
@@ -279,36 +266,36 @@ export class Upstream {
 	}
 
 	#answer(message: ResponseMessage, text: string): void {
-		const call = typeof message.id === 'number' ? this.#calls.get(message.id) : undefined;
+		const call = this.#callOf(message.id);
 		// Too late, doubled, or never asked for: nobody waits for it.
 		if (call === undefined) return;
 		this.#finish(call, message.ok ? 'ok' : 'error');
-		if (call.method === 'initialize' && message.ok) this.#initialized = true;
-		if (call.method === 'tools/list' && message.ok) this.#observer.onTools(toolNames(message.result));
-		call.onAnswer?.(message);
-		call.exchange.answer(replaceId(text, message.id, call.id));
+		if (call.method === 'tools/list' && message.ok) this.#observer.onTools(toolsOf(message.result));
+		const answer = replaceId(text, message.id, call.id);
+		const subscribed = message.ok && subscriptionIdOf(message.result) !== undefined;
+		call.exchange.answer(subscribed ? withSubscriptionId(answer, 'result', call.id) : answer, message);
 	}
 
 	#ask(message: RequestMessage, text: string): void {
-		if (this.#questions.size >= SESSION_LIMITS.questionsMax) return this.#refuseQuestion(message.id);
-		const id = ++this.#lastId;
-		const call = this.#newestListened();
-		const question: Question = { id: message.id, call };
-		this.#questions.set(id, question);
-		const rewritten = replaceId(text, message.id, id);
-		if (call !== undefined) {
-			call.questions += 1;
-			call.exchange.related(rewritten);
-		} else if (!this.#standing.send(rewritten)) {
-			this.#forget(id, question);
-			this.#refuseQuestion(message.id);
-		}
-	}
-
-	/** A question that cannot be put is answered, so that the server does not wait for it for ever. */
-	#refuseQuestion(id: RpcId): void {
-		const { row, code } = new SlipwayError('SLIPWAY_CLIENT_GONE');
-		this.#tryWrite(errorText(id, { code: row.rpcCode, message: row.sentence, data: { code } }));
+		const call = this.#newestThatTakes(message);
+		const question: Asked = {
+			message,
+			text,
+			call,
+			answer: (answer, { id }) => {
+				if (this.#forget(question)) this.#write(replaceId(answer, id, message.id));
+			},
+			refuse: (error) => {
+				if (this.#forget(question)) this.#tryWrite(errorText(message.id, error));
+			},
+			onWithdrawn: undefined,
+		};
+		if (call !== undefined) call.questions += 1;
+		const full = this.#questions.size >= SESSION_LIMITS.questionsMax;
+		this.#questions.add(question);
+		if (full) question.refuse(refusal());
+		else if (call !== undefined) call.exchange.ask(question);
+		else if (!this.#standing.ask(question)) question.refuse(refusal());
 	}
 
 	#tell(message: NotificationMessage, text: string): void {
@@ -316,66 +303,86 @@ export class Upstream {
 			case 'notifications/progress':
 				return this.#progress(message, text);
 			case 'notifications/message': {
-				const call = this.#newestListened();
-				if (call === undefined) this.#standing.send(text);
-				else call.exchange.related(text);
+				const call = this.#newestThatTakes(message);
+				if (call === undefined) this.#standing.send(text, message);
+				else call.exchange.tell(text, message);
 				return;
 			}
 			case 'notifications/cancelled':
 				return this.#withdraw(message);
-			default:
-				this.#standing.send(text);
+			default: {
+				const subscription = subscriptionIdOf(message.params);
+				if (subscription === undefined) this.#standing.send(text, message);
+				else this.#tellSubscriber(this.#callOf(subscription), text, message);
+			}
 		}
+	}
+
+	#tellSubscriber(call: InFlight | undefined, text: string, message: NotificationMessage): void {
+		if (call !== undefined) call.exchange.tell(withSubscriptionId(text, 'params', call.id), message);
 	}
 
 	#progress(message: NotificationMessage, text: string): void {
-		const token = progressTokenOfNotification(message.params);
-		const call = token === undefined ? undefined : this.#tokens.get(token);
+		const call = this.#callOf(progressTokenOfNotification(message.params));
+		const token = call?.progressToken;
 		// Late progress belongs to nobody.
-		if (call === undefined) return;
+		if (call === undefined || token === undefined) return;
 		call.deadlineMs = performance.now() + call.timeoutMs;
-		call.exchange.related(text);
+		const progressToken = JSON.stringify(token);
+		call.exchange.tell(
+			editMembers(text, { params: (params = '{}') => editMembers(params, { progressToken }) }),
+			message,
+		);
 	}
 
-	/** The server withdraws a question. The client is told where it was asked. */
+	/** The server withdraws a question, or ends a subscription. */
 	#withdraw(message: NotificationMessage): void {
 		const serverId = requestIdOfCancel(message.params);
-		for (const [id, question] of this.#questions) {
-			if (question.id !== serverId) continue;
-			this.#forget(id, question);
-			const text = notificationText('notifications/cancelled', { ...message.params, requestId: id });
-			if (question.call?.exchange.attached) question.call.exchange.related(text);
-			else this.#standing.send(text);
+		for (const question of this.#questions) {
+			if (question.message.id !== serverId) continue;
+			this.#forget(question);
+			question.onWithdrawn?.(message.params);
 			return;
 		}
-	}
-
-	#cancel(message: NotificationMessage): void {
-		const id = requestIdOfCancel(message.params);
-		const wireId = id === undefined ? undefined : this.#wireIds.get(id);
-		const call = wireId === undefined ? undefined : this.#calls.get(wireId);
-		// A cancellation may cross the answer; and initialize must not be cancelled.
-		if (call === undefined || call.method === 'initialize') return;
-		this.#write(notificationText('notifications/cancelled', { ...message.params, requestId: call.wireId }));
+		const call = this.#callOf(serverId);
+		// Of our ids a server may cancel those of subscriptions alone; any other is one of its own questions, answered by now.
+		if (call === undefined || !lasts(call)) return;
 		this.#finish(call, 'cancelled');
 		call.exchange.drop();
 	}
 
-	#timeOut(call: Call): void {
-		if (!this.#initialized) return this.#abandon(new SlipwayError('SLIPWAY_START_TIMEOUT'));
+	#cancel(call: InFlight, params: object = {}): void {
+		if (this.#calls.get(call.wireId) !== call) return;
+		this.#finish(call, 'cancelled');
+		this.#tellCancelled({ ...params, requestId: call.wireId });
+		call.exchange.drop();
+	}
+
+	/** A server that was not opened yet might take it for the first word of the first era. */
+	#tellCancelled(params: object): void {
+		if (!this.#opened || this.#over !== undefined) return;
+		const meta = this.#envelope === undefined ? {} : { _meta: this.#envelope };
+		this.#tryWrite(notificationText('notifications/cancelled', { ...params, ...meta }));
+	}
+
+	#timeOut(call: InFlight): void {
+		if (!this.#opened) return this.#abandon(new SlipwayError('SLIPWAY_START_TIMEOUT'));
 		const error = new SlipwayError('SLIPWAY_CALL_TIMEOUT', {
 			reason: `It had ${Math.round((performance.now() - call.startedAtMs) / 1000)} s.`,
 		});
 		this.#finish(call, error.code);
-		this.#tryWrite(notificationText('notifications/cancelled', { requestId: call.wireId, reason: 'timeout' }));
+		this.#tellCancelled({ requestId: call.wireId, reason: 'timeout' });
 		call.exchange.fail(call.id, error);
 	}
 
-	#finish(call: Call, outcome: string): void {
+	#callOf(wireId: RpcId | undefined): InFlight | undefined {
+		return typeof wireId === 'number' ? this.#calls.get(wireId) : undefined;
+	}
+
+	#finish(call: InFlight, outcome: string): void {
 		this.#calls.delete(call.wireId);
-		this.#wireIds.delete(call.id);
-		if (call.progressToken !== undefined && this.#tokens.get(call.progressToken) === call)
-			this.#tokens.delete(call.progressToken);
+		if (lasts(call)) this.#lasting -= 1;
+		call.onEnd?.();
 		this.#observer.onCall({
 			method: call.method,
 			tool: call.tool,
@@ -384,18 +391,21 @@ export class Upstream {
 		});
 	}
 
-	#forget(id: RpcId, question: Question): void {
-		if (typeof id === 'number') this.#questions.delete(id);
-		if (question.call === undefined) return;
-		question.call.questions -= 1;
-		// The time in which the client thought does not count against the server.
-		question.call.deadlineMs = performance.now() + question.call.timeoutMs;
+	/** Returns false when nobody waited for it any more. */
+	#forget(question: Asked): boolean {
+		if (!this.#questions.delete(question)) return false;
+		if (question.call !== undefined) {
+			question.call.questions -= 1;
+			// The time in which the client thought does not count against the server.
+			question.call.deadlineMs = performance.now() + question.call.timeoutMs;
+		}
+		return true;
 	}
 
-	#newestListened(): Call | undefined {
-		let newest: Call | undefined;
+	#newestThatTakes(message: RequestMessage | NotificationMessage): InFlight | undefined {
+		let newest: InFlight | undefined;
 		for (const call of this.#calls.values()) {
-			if (!call.exchange.attached) continue;
+			if (!call.exchange.takes(message)) continue;
 			if (call.method === 'tools/call' || newest?.method !== 'tools/call') newest = call;
 		}
 		return newest;
@@ -440,7 +450,7 @@ export class Upstream {
 			case 'frame':
 				return new SlipwayError('SLIPWAY_FRAME_INVALID', details);
 			case 'exited':
-				if (this.#initialized) return new SlipwayError('SLIPWAY_INSTANCE_EXITED', details);
+				if (this.#opened) return new SlipwayError('SLIPWAY_INSTANCE_EXITED', details);
 				// What the container's init says when it cannot run the command.
 				return new SlipwayError(
 					end.exitCode === 126 || end.exitCode === 127 ? 'SLIPWAY_COMMAND_INVALID' : 'SLIPWAY_START_FAILED',
@@ -456,15 +466,50 @@ export class Upstream {
 			this.#finish(call, reason.code);
 			call.exchange.fail(call.id, reason);
 		}
-		this.#questions.clear();
+		for (const question of [...this.#questions]) {
+			this.#questions.delete(question);
+			question.onWithdrawn?.(undefined);
+		}
 		return reason;
 	}
 }
 
+function lasts({ timeoutMs }: InFlight): boolean {
+	return timeoutMs === Number.POSITIVE_INFINITY;
+}
+
 /** A call that waits for its client to answer a question has until the ceiling; any other until its deadline. */
-function isOverdue(call: Call, nowMs: number): boolean {
+function isOverdue(call: InFlight, nowMs: number): boolean {
+	if (lasts(call)) return false;
 	if (nowMs - call.startedAtMs >= SESSION_LIMITS.callTimeoutMsMax) return true;
 	return call.questions === 0 && nowMs >= call.deadlineMs;
+}
+
+/** A question that cannot be put is answered, so that the server does not wait for it for ever. */
+function refusal(): RpcError {
+	const { row, code } = new SlipwayError('SLIPWAY_CLIENT_GONE');
+	return { code: row.rpcCode, message: row.sentence, data: { code } };
+}
+
+function withIdAndProgressToken(text: string, wireId: number): string {
+	const number = String(wireId);
+	return editMembers(text, {
+		id: number,
+		params: (params = '{}') =>
+			editMembers(params, { _meta: (meta = '{}') => editMembers(meta, { progressToken: number }) }),
+	});
+}
+
+function withSubscriptionId(text: string, member: 'params' | 'result', id: RpcId): string {
+	return editMembers(text, {
+		[member]: (value = '{}') =>
+			editMembers(value, { _meta: (meta = '{}') => editMembers(meta, { [SUBSCRIPTION_KEY]: JSON.stringify(id) }) }),
+	});
+}
+
+function subscriptionIdOf(value: unknown): RpcId | undefined {
+	const meta = isObject(value) ? metaOf(value) : undefined;
+	return meta === undefined ? undefined : ownId(meta, SUBSCRIPTION_KEY);
 }
 
 function stringMember(value: object | undefined, name: string): string | undefined {
@@ -472,13 +517,7 @@ function stringMember(value: object | undefined, name: string): string | undefin
 	return typeof member === 'string' ? member : undefined;
 }
 
-function toolNames(result: unknown): string[] {
-	const tools: unknown = typeof result === 'object' && result !== null ? Reflect.get(result, 'tools') : undefined;
-	if (!Array.isArray(tools)) return [];
-	return tools.flatMap((tool: unknown) =>
-		typeof tool === 'object' && tool !== null ? (stringMember(tool, 'name') ?? []) : [],
-	);
+function toolsOf(result: unknown): readonly unknown[] {
+	const tools = isObject(result) ? own(result, 'tools') : undefined;
+	return Array.isArray(tools) ? tools : [];
 }
-
-/** The time that `initialize` has. */
-export const INITIALIZE_TIMEOUT_MS: number = INSTANCE_LIMITS.startTimeoutMs;

@@ -3,30 +3,19 @@
  *
  * One Instance for each Lease: a stdio process that two clients share is the root of most defects of its kind.
  */
-import type { Patience } from '../channel.ts';
+import { SlipwayError } from '../errors.ts';
 import type { ServerName } from '../ids.ts';
 import type { Launcher } from '../launcher/contract.ts';
-import { type Standing, Upstream, type UpstreamObserver } from '../mcp/upstream.ts';
-
-/** A hold on an Instance. */
-export interface Lease {
-	readonly upstream: Upstream;
-	/** Gives the Instance back. Idempotent. Resolves when it is gone. */
-	release(patience: Patience): Promise<void>;
-}
-
-export interface LeaseRequest {
-	readonly server: ServerName;
-	readonly standing: Standing;
-	readonly observer: UpstreamObserver;
-	/** Aborting gives the request up, and the Instance if it was on its way. */
-	readonly signal: AbortSignal;
-}
+import { Upstream } from '../mcp/upstream.ts';
+import { Eras } from './eras.ts';
+import type { Lease, LeaseRequest } from './lease.ts';
+import { type Opened, type Opener, open } from './opening.ts';
 
 /** INVARIANT: `#leases` holds what was given and is not over; after `stop` it is empty. */
 export class Pool {
 	readonly #launcher: Launcher;
 	readonly #leases = new Set<Lease>();
+	readonly #eras = new Eras();
 
 	constructor(launcher: Launcher) {
 		this.#launcher = launcher;
@@ -37,8 +26,46 @@ export class Pool {
 		return this.#leases.size;
 	}
 
-	/** A Lease on an Instance that has started, waiting for its image and its turn. Rejects with a SlipwayError. */
-	async acquire({ server, standing, observer, signal }: LeaseRequest): Promise<Lease> {
+	/** A conversation with an Instance of its own that has begun. Rejects with a SlipwayError, and nothing is left then. */
+	async open(request: LeaseRequest, opener: Opener): Promise<Opened> {
+		const { server, signal } = request;
+		let lease: Lease | undefined;
+		const launch = async (): Promise<Lease> => {
+			lease = await this.#acquire(request);
+			return lease;
+		};
+		const onAbort = (): void => void lease?.release('prompt');
+		signal.addEventListener('abort', onAbort);
+		const facts = this.#eras.of(server, this.#specOf(server));
+		try {
+			return await open(launch, opener, facts);
+		} finally {
+			this.#eras.keep(server, this.#specOf(server), facts);
+			signal.removeEventListener('abort', onAbort);
+		}
+	}
+
+	/** Whether a server is known to speak revision 2026-07-28 by itself; undefined when it was not tried. */
+	speaksModern(server: ServerName): boolean | undefined {
+		return this.#eras.of(server, this.#specOf(server)).modern;
+	}
+
+	#specOf(server: ServerName): string {
+		return this.#launcher.state.servers.find(({ name }) => name === server)?.spec ?? '';
+	}
+
+	/** Many clients never say that they are done: at the bound, who is abandoned makes room. */
+	async #acquire(request: LeaseRequest): Promise<Lease> {
+		try {
+			return await this.#launch(request);
+		} catch (error) {
+			const full = error instanceof SlipwayError && error.code === 'SLIPWAY_INSTANCES_FULL';
+			if (!full || !(await request.makeRoom())) throw error;
+			return this.#launch(request);
+		}
+	}
+
+	async #launch({ server, standing, observer, signal }: LeaseRequest): Promise<Lease> {
 		const channel = await this.#launcher.launch(server, signal);
 		const upstream = new Upstream(channel, { standing, observer });
 		const lease: Lease = {

@@ -1,7 +1,7 @@
 /** Many clients at once, who use the same ids and the same tokens: nobody gets what is another's. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { RawClient, textOf } from '../support/client-raw.ts';
+import { RawClient, type RpcMessage, textOf } from '../support/client-raw.ts';
 import { connectSdk, textOfResult } from '../support/client-sdk.ts';
 import { catalogOf, fixture, fixtureImage } from '../support/fixtures.ts';
 import { type Stack, startStack } from '../support/stack.ts';
@@ -36,11 +36,20 @@ test('eight sessions with twenty calls at once, all with the same ids and progre
 		for (const { value, answer } of answers) {
 			assert.equal(answer.id, value.call);
 			assert.deepEqual(answer.result?.['structuredContent'], { value });
-			assert.deepEqual(Reflect.get(Object(answer.result?.['_meta']), 'test/request'), { progressToken: value.call });
+		}
+		// To a server every call has a token of its own.
+		for (const client of range(SESSIONS, (session) => session)) {
+			const own = answers.filter(({ value }) => value.session === client);
+			assert.equal(new Set(own.map(({ answer }) => tokenHeard(answer))).size, CALLS);
 		}
 	}
 	await Promise.all(clients.map((client) => client.end()));
 });
+
+function tokenHeard({ result }: RpcMessage): unknown {
+	const heard: unknown = Reflect.get(Object(result?.['_meta']), 'test/request');
+	return Reflect.get(Object(heard), 'progressToken');
+}
 
 test('progress under the same token stays with its session, and with its call', async () => {
 	const clients = range(4, () => new RawClient(stack.endpoint('conversation')));

@@ -92,9 +92,10 @@ describe('a client that does not read its stream', () => {
 			session.instance.say({
 				jsonrpc: '2.0',
 				method: 'notifications/progress',
-				params: { progressToken: 'p', progress: i, padding: PADDING },
+				params: { progressToken: id, progress: i, padding: PADDING },
 			});
 		const stream = await streaming;
+		assert.equal(stream.headers['content-type'], 'text/event-stream');
 		session.instance.say(`{"jsonrpc":"2.0","id":${id},"result":{"text":"${'y'.repeat(9.9 * MIB)}"}}`);
 		const other = session.post({ jsonrpc: '2.0', id: 'ping', method: 'ping' });
 		const pinged = await session.instance.hearRequest('ping');

@@ -5,7 +5,7 @@ import type { Server } from 'node:http';
 import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { HTTP_LIMITS } from '../../src/limits.ts';
-import { LEGACY_REVISIONS } from '../../src/mcp/revisions.ts';
+import { ENVELOPE_KEYS, LEGACY_REVISIONS, REVISIONS } from '../../src/mcp/revisions.ts';
 import { RawConnection, type Reply, rawExchange } from '../support/http-client.ts';
 import {
 	API_KEY,
@@ -161,7 +161,9 @@ test('tricks with the path lead nowhere', async (t) => {
 		'/servers/__proto__/mcp',
 		'/servers/constructor/mcp',
 		'/SERVERS/alpha/mcp',
-		'/mcp',
+		'/MCP',
+		'/mcp/',
+		'/mcp/alpha',
 		'/',
 	];
 	for (const path of paths) {
@@ -432,34 +434,99 @@ describe('the session id', () => {
 });
 
 describe('the revision', () => {
-	test('in the header must be one that we speak: 400 with -32022 and what is supported', async (t) => {
+	const NOTIFICATION = { jsonrpc: '2.0', method: 'notifications/x' };
+	const { revision, capabilities } = ENVELOPE_KEYS;
+	const discover = (meta: object): object => ({
+		jsonrpc: '2.0',
+		id: 'm',
+		method: 'server/discover',
+		params: { _meta: meta },
+	});
+
+	test('in the header must be one that we speak: 400 with -32022, what is supported and what was asked for', async (t) => {
 		const { post, instance } = await (await startHttpStack(t)).open();
-		for (const version of ['1999-01-01', '2026-07-28', '2030-01-01', 'x', '']) {
-			const answer = await post({ jsonrpc: '2.0', method: 'notifications/x' }, { 'mcp-protocol-version': version });
-			assert.equal(answer.status, 400, version);
-			assert.equal(answer.rpc.error?.code, -32022);
-			assert.deepEqual(answer.rpc.error?.data?.['supported'], LEGACY_REVISIONS);
+		for (const version of ['1999-01-01', '2026-07-29', '2027-01-01', '2030-01-01', 'x', '']) {
+			// What `initialize` agrees on is in its params, so its header counts only if it asks for the second era.
+			const first = version.startsWith('20') ? [initializeRequest()] : [];
+			for (const message of [NOTIFICATION, call('m'), ...first]) {
+				const answer = await post(message, { 'mcp-protocol-version': version });
+				assert.equal(answer.status, 400, version);
+				assert.equal(answer.rpc.error?.code, -32022);
+				assert.deepEqual(answer.rpc.error?.data?.['supported'], REVISIONS);
+				assert.equal(answer.rpc.error?.data?.['requested'], version);
+				assert.equal(answer.rpc.id, 'id' in message ? message.id : null);
+			}
 		}
 		assert.equal(instance.lines.size, 0);
 		for (const version of LEGACY_REVISIONS)
-			assert.equal(
-				(await post({ jsonrpc: '2.0', method: 'notifications/x' }, { 'mcp-protocol-version': version })).status,
-				202,
-			);
+			assert.equal((await post(NOTIFICATION, { 'mcp-protocol-version': version })).status, 202);
+		assert.equal(instance.lines.size, LEGACY_REVISIONS.length);
 	});
 
-	test('of the modern era is answered so that its client falls back', async (t) => {
+	test('of the second era must be the same in header and body, and come with what the era wants', async (t) => {
 		const stack = await startHttpStack(t);
-		const meta = { _meta: { 'io.modelcontextprotocol/protocolVersion': '2026-07-28' } };
-		const discover = { jsonrpc: '2.0', id: 1, method: 'server/discover', params: meta };
-		for (const headers of [{}, { 'mcp-protocol-version': '2026-07-28' }]) {
-			const answer = await stack.post('alpha', discover, headers);
-			assert.equal(answer.status, 400);
-			assert.equal(answer.rpc.error?.code, -32022);
-			assert.deepEqual(answer.rpc.error?.data?.['supported'], LEGACY_REVISIONS);
-			assert.ok(LEGACY_REVISIONS.includes('2025-11-25'));
+		const whole = { [revision]: '2026-07-28', [capabilities]: {} };
+		const table: [header: string | undefined, message: object, code: number][] = [
+			['2026-07-28', call('m'), -32602],
+			['2026-07-28', initializeRequest(), -32602],
+			['2026-07-28', discover({}), -32602],
+			['2026-07-28', discover({ [revision]: 20260728, [capabilities]: {} }), -32602],
+			['2026-07-28', discover({ [revision]: null, [capabilities]: {} }), -32602],
+			['2026-07-28', discover({ [revision]: '2026-07-28' }), -32602],
+			['2026-07-28', discover({ [revision]: '2026-07-28', [capabilities]: [] }), -32602],
+			[undefined, discover(whole), -32020],
+			['', discover(whole), -32020],
+			['2025-11-25', discover(whole), -32020],
+			['2027-01-01', discover(whole), -32020],
+			['2026-07-28', discover({ ...whole, [revision]: '2027-01-01' }), -32020],
+			['2026-07-28', discover({ ...whole, [revision]: '2025-11-25' }), -32020],
+			['2027-01-01', discover({ ...whole, [revision]: '2027-01-01' }), -32022],
+			['1999-01-01', discover({ ...whole, [revision]: '1999-01-01' }), -32022],
+		];
+		for (const [header, message, code] of table) {
+			const label = `${header} ${toBody(message)}`;
+			const headers = { 'mcp-protocol-version': header, 'mcp-method': String(Reflect.get(message, 'method')) };
+			const answer = await stack.post('alpha', message, headers);
+			assert.equal(answer.status, 400, label);
+			assert.equal(answer.rpc.error?.code, code, label);
+			assert.equal(answer.rpc.id, Reflect.get(message, 'id'), label);
+			if (code !== -32022) continue;
+			assert.deepEqual(answer.rpc.error?.data?.['supported'], REVISIONS);
+			assert.equal(answer.rpc.error?.data?.['requested'], header);
+			assert.ok(REVISIONS.includes('2025-11-25'), 'a client can fall back');
 		}
 		assert.equal(stack.launcher.launches, 0);
+	});
+
+	test('of the second era has neither notifications of a client that go on, nor batches, streams or sessions', async (t) => {
+		const stack = await startHttpStack(t);
+		const { id, instance, post } = await stack.open('alpha', { revision: '2025-03-26' });
+		const modern = { 'mcp-protocol-version': '2026-07-28' };
+		assert.equal((await post(NOTIFICATION, modern)).status, 202);
+		const claim = { [revision]: '2026-07-28', [capabilities]: {} };
+		assert.equal((await post({ ...NOTIFICATION, params: { _meta: claim } }, modern)).status, 202);
+		assert.equal((await post(result(1), modern)).status, 400);
+		assert.equal((await post([call(1)], modern)).rpc.error?.code, -32600);
+		const hidden = await post([call(1), { ...NOTIFICATION, params: { _meta: claim } }]);
+		assert.equal(hidden.status, 400);
+		for (const method of ['GET', 'DELETE']) {
+			const headers = { ...AUTHORIZATION, accept: 'text/event-stream', 'mcp-session-id': id, ...modern };
+			const answer = await stack.send({ method, path: '/servers/alpha/mcp', headers });
+			assert.equal(answer.status, 405, method);
+			assert.equal(answer.headers['allow'], 'POST, GET, DELETE');
+		}
+		assert.equal(instance.lines.size, 0);
+		assert.equal(instance.stopped, undefined);
+	});
+
+	test('of the first era that a client writes into `_meta` by itself is nobody’s business', async (t) => {
+		const { post, instance } = await (await startHttpStack(t)).open();
+		const params = { name: 'echo', _meta: { [revision]: '2025-11-25' } };
+		const answering = post({ ...call(1), params }, { 'mcp-protocol-version': '2025-11-25' });
+		const heard = await instance.hearRequest('tools/call');
+		assert.deepEqual(heard.params, params);
+		instance.say(result(heard.id));
+		assert.deepEqual((await answering).rpc, result(1));
 	});
 });
 

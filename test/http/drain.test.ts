@@ -115,6 +115,42 @@ describe('stop', () => {
 		assert.equal(stack.launcher.live.size, 0);
 	});
 
+	test('in a hurry between launch and answer gives the start up, and answers', async (t) => {
+		const stack = await startHttpStack(t);
+		const answering = stack.post('alpha', initializeRequest());
+		const instance = await stack.launcher.launched.next();
+		await instance.hearRequest('initialize');
+		await stack.gateway.stop(AbortSignal.abort());
+		const answer = await answering;
+		assert.equal(answer.rpc.id, 0);
+		assert.equal(answer.rpc.error?.data?.['code'], 'SLIPWAY_SESSION_ENDED');
+		assert.equal(instance.stopped, 'prompt');
+		assert.equal(stack.launcher.live.size, 0);
+		assert.equal(stack.launcher.launches, 1);
+	});
+
+	test('in a hurry waits for the Instance of a start that can no longer be held back, and answers', async (t) => {
+		const stack = await startHttpStack(t);
+		const launch = Promise.withResolvers<void>();
+		stack.launcher.beforeLaunch = () => launch.promise;
+		stack.launcher.abortComesTooLate = true;
+		const answering = stack.post('alpha', initializeRequest());
+		while (stack.launcher.launches === 0) await new Promise(setImmediate);
+		let stopped = false;
+		const stopping = stack.gateway.stop(AbortSignal.abort()).then(() => {
+			stopped = true;
+		});
+		await stack.launcher.aborted.next();
+		launch.resolve();
+		const instance = await stack.launcher.launched.next();
+		await instance.ended;
+		assert.equal(stopped, false);
+		assert.equal((await answering).rpc.error?.data?.['code'], 'SLIPWAY_SESSION_ENDED');
+		await stopping;
+		assert.deepEqual(instance.received, []);
+		assert.equal(stack.launcher.live.size, 0);
+	});
+
 	test('takes no session whose initialize was half sent when the sessions were ended', async (t) => {
 		const stack = await startHttpStack(t);
 		const { instance } = await stack.open();

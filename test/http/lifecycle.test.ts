@@ -33,7 +33,7 @@ function initializeStream({ port }: HttpStack, server = 'alpha'): Promise<Stream
 }
 
 const question = (id: string): Rpc => ({ jsonrpc: '2.0', id, method: 'elicitation/create', params: {} });
-const progress = (progressToken: string): Rpc => ({
+const progress = (progressToken: string | number): Rpc => ({
 	jsonrpc: '2.0',
 	method: 'notifications/progress',
 	params: { progressToken, progress: 1 },
@@ -122,10 +122,10 @@ describe('an Instance that ends', () => {
 			const plain = post(call(1));
 			await instance.hearRequest('tools/call');
 			const streaming = stream(call(2, 'echo', { progressToken: 'p' }));
-			await instance.hearRequest('tools/call');
-			instance.say(progress('p'));
+			const { id } = await instance.hearRequest('tools/call');
+			instance.say(progress(id));
 			const events = await streaming;
-			await events.next();
+			assert.deepEqual(await events.next(), progress('p'));
 			instance.end(end);
 			const answer = await plain;
 			assert.equal(answer.status, 200);
@@ -160,14 +160,33 @@ describe('an Instance that ends', () => {
 			const instance = await stack.launcher.launched.next();
 			await instance.hearRequest('initialize');
 			instance.end(end);
+			const exits = code === 'SLIPWAY_START_FAILED';
+			if (exits) {
+				// To exit is what some servers of the second era do with the first word of the other.
+				const other = await stack.launcher.launched.next();
+				await other.hearRequest('server/discover');
+				other.end({ cause: 'exited', exitCode: 99, stderr: '' });
+			}
 			const answer = await answering;
 			assert.equal(answer.status, httpStatus);
 			assert.equal(answer.rpc.error?.data?.['code'], code);
 			assert.equal(answer.rpc.error?.data?.['exitCode'], end.exitCode);
 			assert.equal(stack.launcher.live.size, 0);
-			assert.equal(stack.launcher.launches, 1, 'nothing is tried again');
+			assert.equal(stack.launcher.launches, exits ? 2 : 1, 'nothing else is tried again');
 		});
 	}
+
+	test('before it answered initialize, and has answered it to others: SLIPWAY_START_FAILED, and nothing is tried again', async (t) => {
+		const stack = await startHttpStack(t);
+		await stack.open();
+		const answering = stack.post('alpha', initializeRequest());
+		const instance = await stack.launcher.launched.next();
+		await instance.hearRequest('initialize');
+		instance.end({ cause: 'exited', exitCode: 1, stderr: '' });
+		assert.equal((await answering).rpc.error?.data?.['code'], 'SLIPWAY_START_FAILED');
+		assert.equal(stack.launcher.launches, 2);
+		assert.equal(stack.launcher.live.size, 1);
+	});
 
 	test('after its answer: the answer arrives', async (t) => {
 		const { instance, post } = await (await startHttpStack(t)).open();
@@ -349,12 +368,16 @@ describe('the start', () => {
 		while (stack.launcher.launches === 0) await new Promise(setImmediate);
 		stack.later(SSE_LIMITS.openAfterMs + 1);
 		const events = await streaming;
-		const early = await stack.post('alpha', call(1), { 'mcp-session-id': String(events.headers['mcp-session-id']) });
-		assert.equal(early.status, 400);
+		const session = { 'mcp-session-id': String(events.headers['mcp-session-id']) };
+		// `initialize` cannot be cancelled either.
+		const cancel = { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 0 } };
+		for (const message of [call(1), cancel]) assert.equal((await stack.post('alpha', message, session)).status, 400);
 		launch.resolve();
 		const instance = await stack.launcher.launched.next();
-		instance.say(result((await instance.hearRequest('initialize')).id, { protocolVersion: '2025-11-25' }));
-		await events.closed;
+		const { id } = await instance.hearRequest('initialize');
+		assert.equal((await stack.post('alpha', cancel, session)).status, 400);
+		instance.say(result(id, { protocolVersion: '2025-11-25' }));
+		assert.deepEqual(await events.rest(), [result(0, { protocolVersion: '2025-11-25' })]);
 		assert.equal(instance.lines.size, 0);
 	});
 
@@ -404,8 +427,8 @@ describe('the time of a call', () => {
 		const { instance, streaming, wireId } = await begin(stack);
 		for (let i = 0; i < 5; i++) {
 			stack.later(4_000);
-			instance.say(progress('p'));
-			assert.equal((await (await streaming).next()).method, 'notifications/progress');
+			instance.say(progress(wireId));
+			assert.deepEqual(await (await streaming).next(), progress('p'));
 		}
 		const events = await streaming;
 		instance.say(result(wireId));
@@ -429,13 +452,13 @@ describe('the time of a call', () => {
 
 	test('has a ceiling that neither progress nor a question lifts', async (t) => {
 		const stack = await startHttpStack(t);
-		const { instance, streaming } = await begin(stack);
+		const { instance, streaming, wireId } = await begin(stack);
 		instance.say(question('q'));
 		const events = await streaming;
 		await events.next();
 		stack.later(SESSION_LIMITS.callTimeoutMsMax - 2_000);
-		instance.say(progress('p'));
-		assert.equal((await events.next()).method, 'notifications/progress');
+		instance.say(progress(wireId));
+		assert.deepEqual(await events.next(), progress('p'));
 		stack.later(2_001);
 		assert.equal((await events.next()).error?.data?.['code'], 'SLIPWAY_CALL_TIMEOUT');
 		assert.equal((await instance.hear()).method, 'notifications/cancelled');
@@ -449,8 +472,8 @@ describe('the time of a call', () => {
 		const second = await instance.hearRequest('tools/call');
 		const events = await streaming;
 		stack.later(4_000);
-		instance.say(progress('b'));
-		await events.next();
+		instance.say(progress(second.id));
+		assert.deepEqual(await events.next(), progress('b'));
 		stack.later(1_001);
 		const told = await events.next();
 		assert.equal(told.id, 1);

@@ -12,7 +12,7 @@ import {
 	startHttpStack,
 } from '../support/http-stack.ts';
 
-const progress = (token: string, n: number) => ({
+const progress = (token: string | number, n: number) => ({
 	jsonrpc: '2.0' as const,
 	method: 'notifications/progress',
 	params: { progressToken: token, progress: n },
@@ -115,18 +115,18 @@ test('gets what it missed of the stream of its call, and then what is still to c
 	const { instance, open } = await start(t);
 	const first = open({ body: call(7, 'slow', { progressToken: 'p' }) });
 	const { id } = await instance.hearRequest('tools/call');
-	instance.say(progress('p', 1));
+	instance.say(progress(id, 1));
 	await first.until('"progress":1');
 	first.cut();
 	await first.closed;
-	instance.say(progress('p', 2));
+	instance.say(progress(id, 2));
 	const ping = open({ body: { jsonrpc: '2.0', id: 8, method: 'ping' } });
 	const { id: pingId } = await instance.hearRequest('ping');
 	instance.say(result(pingId));
 	await ping.closed;
 	const second = open({ lastEventId: first.lastId() });
 	await second.until('"progress":2');
-	instance.say(progress('p', 3));
+	instance.say(progress(id, 3));
 	await second.until('"progress":3');
 	instance.say(result(id, { content: [] }));
 	await second.closed;
@@ -138,7 +138,7 @@ test('gets an answer that came while it was away, and then 405: there is nothing
 	const { instance, open } = await start(t);
 	const first = open({ body: call(1, 'slow', { progressToken: 'p' }) });
 	const { id } = await instance.hearRequest('tools/call');
-	instance.say(progress('p', 1));
+	instance.say(progress(id, 1));
 	await first.until('"progress":1');
 	first.cut();
 	await first.closed;
@@ -160,7 +160,7 @@ test('a stream begins with an event without a message in 2025-11-25, and in no e
 		const { instance, open } = await start(t, revision);
 		const stream = open({ body: call(1, 'x', { progressToken: 'p' }) });
 		const { id } = await instance.hearRequest('tools/call');
-		instance.say(progress('p', 1));
+		instance.say(progress(id, 1));
 		await stream.until('"progress":1');
 		assert.equal(/^id: \d+-0\ndata: \n\n/.test(stream.text), primed, stream.text);
 		instance.say(result(id));
@@ -172,7 +172,7 @@ test('with only that first event it comes back to the stream of its call', async
 	const { instance, open } = await start(t);
 	const first = open({ body: call(1, 'x', { progressToken: 'p' }) });
 	const { id } = await instance.hearRequest('tools/call');
-	instance.say(progress('p', 1));
+	instance.say(progress(id, 1));
 	await first.until('"progress":1');
 	const second = open({ lastEventId: /^id: (\S+)/.exec(first.text)?.[1] ?? '' });
 	await second.until('"progress":1');

@@ -38,8 +38,9 @@ describe('the answer to a POST', () => {
 	test('is a stream of events that ends with the result when the server says something before', async (t) => {
 		const { instance, stream } = await (await startHttpStack(t)).open();
 		const streaming = stream(call(7, 'echo', { progressToken: 'p' }));
-		const { id } = await instance.hearRequest('tools/call');
-		instance.say(progress('p'));
+		const { id, params } = await instance.hearRequest('tools/call');
+		assert.deepEqual(params?.['_meta'], { progressToken: id });
+		instance.say(progress(id));
 		const events = await streaming;
 		assert.equal(events.status, 200);
 		assert.equal(events.headers['content-type'], 'text/event-stream');
@@ -74,13 +75,13 @@ describe('the answer to a POST', () => {
 		const { instance, stream } = await (await startHttpStack(t)).open();
 		const streaming = stream(call(1, 'echo', { progressToken: 9 }));
 		const { id } = await instance.hearRequest('tools/call');
-		const first =
-			'{"method":"notifications/progress","params":{"progressToken":9,"progress":1.50,"total":12345678901234567890},"jsonrpc":"2.0"}';
-		instance.say(first);
+		const first = (token: number): string =>
+			`{"method":"notifications/progress","params":{"progressToken":${token},"progress":1.50,"total":12345678901234567890},"jsonrpc":"2.0"}`;
+		instance.say(first(id));
 		instance.say(`{"result":{"n":0.10},"id":${id},"jsonrpc":"2.0"}`);
 		const events = await streaming;
 		await events.closed;
-		assert.deepEqual(events.texts, [first, '{"result":{"n":0.10},"id":1,"jsonrpc":"2.0"}']);
+		assert.deepEqual(events.texts, [first(9), '{"result":{"n":0.10},"id":1,"jsonrpc":"2.0"}']);
 	});
 
 	test('brings x-request-id back where the client gave a plain one, and makes one otherwise', async (t) => {
@@ -196,8 +197,13 @@ describe('initialize', () => {
 		const instance = await stack.launcher.launched.next();
 		const { id } = await instance.hearRequest('initialize');
 		instance.say({ jsonrpc: '2.0', id, error: { code: -32602, message: 'Unsupported protocol version' } });
+		// It may be one that speaks the second era alone.
+		const discover = await instance.hearRequest('server/discover');
+		instance.say({ jsonrpc: '2.0', id: discover.id, error: { code: -32601, message: 'Method not found' } });
 		const answer = await answering;
-		assert.equal(answer.rpc.error?.message, 'Unsupported protocol version');
+		assert.equal(answer.status, 200);
+		assert.equal(answer.rpc.id, 0);
+		assert.deepEqual(answer.rpc.error, { code: -32602, message: 'Unsupported protocol version' });
 		await instance.ended;
 		assert.equal(stack.launcher.live.size, 0);
 		const session = answer.headers['mcp-session-id'];
@@ -207,22 +213,30 @@ describe('initialize', () => {
 });
 
 describe('where a message of the server goes', () => {
-	test('progress goes by its token to its own call, with two calls at once', async (t) => {
+	test('progress goes to its own call, with three calls at once, also when clients use one token twice', async (t) => {
 		const { instance, stream } = await (await startHttpStack(t)).open();
-		const streaming = [stream(call(1, 'a', { progressToken: 'x' })), stream(call(2, 'b', { progressToken: 0 }))];
+		const streaming = [
+			stream(call(1, 'a', { progressToken: 'x' })),
+			stream(call(2, 'b', { progressToken: 0 })),
+			stream(call(3, 'c', { progressToken: 'x' })),
+		];
 		const ids = new Map<unknown, number>();
 		for (const _ of streaming) {
 			const { id, params } = await instance.hearRequest('tools/call');
 			ids.set(params?.['name'], id);
 		}
-		for (const token of [0, 'x', 'x', 0]) instance.say(progress(token));
-		instance.say(progress('nobody'));
-		instance.say(result(ids.get('b') ?? -1, { of: 'b' }));
-		instance.say(progress(0, 99));
-		instance.say(result(ids.get('a') ?? -1, { of: 'a' }));
-		const [a, b] = await Promise.all(streaming.map(async (opening) => (await opening).rest()));
-		assert.deepEqual(a, [progress('x'), progress('x'), result(1, { of: 'a' })]);
-		assert.deepEqual(b, [progress(0), progress(0), result(2, { of: 'b' })]);
+		const [a = -1, b = -1, c = -1] = ['a', 'b', 'c'].map((name) => ids.get(name));
+		for (const [value, token] of [b, a, c, a, b].entries()) instance.say(progress(token, value));
+		for (const token of ['nobody', 'x', 0, String(a), c + 100]) instance.say(progress(token, 98));
+		instance.say(result(b, { of: 'b' }));
+		instance.say(progress(b, 99));
+		instance.say(result(c, { of: 'c' }));
+		instance.say(result(a, { of: 'a' }));
+		assert.deepEqual(await Promise.all(streaming.map(async (opening) => (await opening).rest())), [
+			[progress('x', 1), progress('x', 3), result(1, { of: 'a' })],
+			[progress(0, 0), progress(0, 4), result(2, { of: 'b' })],
+			[progress('x', 2), result(3, { of: 'c' })],
+		]);
 	});
 
 	test('log lines and questions go to the newest tools/call in flight, also past newer requests', async (t) => {
@@ -237,7 +251,7 @@ describe('where a message of the server goes', () => {
 		instance.say(logLine('hello'));
 		instance.say(question('q'));
 		instance.say(result(list.id, { tools: [] }));
-		instance.say(progress('o'));
+		instance.say(progress(old.id));
 		instance.say(result(young.id));
 		instance.say(result(old.id));
 		instance.say(LIST_CHANGED);
@@ -330,7 +344,7 @@ describe('where a message of the server goes', () => {
 		const one = await instance.hearRequest('tools/call');
 		const answering = post({ jsonrpc: '2.0', id: 2, method: 'ping' });
 		const two = await instance.hearRequest('ping');
-		instance.say([progress('t'), result(two.id, { of: 2 }), result(one.id, { of: 1 })]);
+		instance.say([progress(one.id), result(two.id, { of: 2 }), result(one.id, { of: 1 })]);
 		assert.deepEqual(await (await streaming).rest(), [progress('t'), result(1, { of: 1 })]);
 		assert.deepEqual((await answering).rpc, result(2, { of: 2 }));
 	});
@@ -399,6 +413,22 @@ describe('questions of the server', () => {
 		assert.equal(two.instance.lines.size, 0);
 	});
 
+	test('of whatever method are put, a ping too, and each is answered by the client', async (t) => {
+		const { instance, post, listen } = await (await startHttpStack(t)).open();
+		const standing = await listen();
+		instance.say({ jsonrpc: '2.0', id: 'p', method: 'ping' });
+		instance.say({ jsonrpc: '2.0', id: 'x', method: 'x/unknown', params: { a: 1 } });
+		const ping = await standing.next();
+		const unknown = await standing.next();
+		assert.deepEqual(ping, { jsonrpc: '2.0', id: ping.id, method: 'ping' });
+		assert.deepEqual(unknown, { jsonrpc: '2.0', id: unknown.id, method: 'x/unknown', params: { a: 1 } });
+		assert.equal(instance.lines.size, 0, 'nobody answered for the client');
+		await post(result(ping.id ?? ''));
+		assert.deepEqual(await instance.hear(), result('p'));
+		await post({ jsonrpc: '2.0', id: unknown.id, error: { code: -32601, message: 'no' } });
+		assert.deepEqual(await instance.hear(), { jsonrpc: '2.0', id: 'x', error: { code: -32601, message: 'no' } });
+	});
+
 	test('that the server withdraws are withdrawn in the id that the client knows', async (t) => {
 		const { instance, stream } = await (await startHttpStack(t)).open();
 		const streaming = stream(call(1));
@@ -464,6 +494,17 @@ describe('cancellation', () => {
 		for (const id of [0, 1, 'x', null]) assert.equal((await post(cancel(id))).status, 202);
 		await post({ jsonrpc: '2.0', method: 'notifications/initialized' });
 		assert.equal((await instance.hear()).method, 'notifications/initialized');
+	});
+
+	test('that names no request cancels none, not even one with an empty id', async (t) => {
+		const { instance, post } = await (await startHttpStack(t)).open();
+		const answering = post(call(''));
+		const { id } = await instance.hearRequest('tools/call');
+		for (const params of [undefined, {}, { requestId: null }, { requestId: 0.5 }])
+			assert.equal((await post({ jsonrpc: '2.0', method: 'notifications/cancelled', params })).status, 202);
+		instance.say(result(id, { still: 'there' }));
+		assert.deepEqual((await answering).rpc, result('', { still: 'there' }));
+		assert.equal(instance.lines.size, 0);
 	});
 });
 
@@ -533,7 +574,7 @@ test('a client that goes away mid-call does not cancel it; its answer goes to no
 	const standing = await listen();
 	const streaming = stream(call(1, 'slow', { progressToken: 't' }));
 	const { id } = await instance.hearRequest('tools/call');
-	instance.say(progress('t'));
+	instance.say(progress(id));
 	const events = await streaming;
 	await events.next();
 	events.destroy();
@@ -541,7 +582,7 @@ test('a client that goes away mid-call does not cancel it; its answer goes to no
 	// Another call is there, whose stream the answer must not reach.
 	const answering = post(call(2, 'quick'));
 	const other = await instance.hearRequest('tools/call');
-	instance.say(progress('t', 2));
+	instance.say(progress(id, 2));
 	instance.say(result(id, { late: true }));
 	instance.say(result(other.id, { right: true }));
 	instance.say(LIST_CHANGED);

@@ -3,23 +3,31 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { ServerName } from '../../src/ids.ts';
+import type { Call, Reply } from '../../src/mcp/exchange.ts';
 import { classify, type RpcId } from '../../src/mcp/jsonrpc.ts';
-import { type Exchange, Upstream } from '../../src/mcp/upstream.ts';
+import { LegacyExchange, Questions } from '../../src/mcp/questions.ts';
+import { Upstream } from '../../src/mcp/upstream.ts';
 import { FakeInstance, type Rpc } from '../support/fake-launcher.ts';
 
 const PROPERTY_MS = 5_000;
 const RUNS = 10_000;
 
 /** A call as the client that made it sees it, with a mark that the server brings back. */
-class Caller implements Exchange {
+class Caller implements Reply {
 	readonly mark: number;
 	readonly id: RpcId;
 	readonly token: RpcId | undefined;
+	/** Is set by who made the call. */
+	call: Call | undefined;
 	attached = true;
 	readonly related_: Rpc[] = [];
 	readonly answers: Rpc[] = [];
 	failures = 0;
 	drops = 0;
+	/** How often it was told that its call is over, before it heard how. */
+	announced = 0;
+	/** Progress that the server sent before it answered. */
+	progressSaid = 0;
 
 	constructor(mark: number, id: RpcId, token: RpcId | undefined) {
 		this.mark = mark;
@@ -43,15 +51,34 @@ class Caller implements Exchange {
 		this.drops += 1;
 	}
 
+	get progressHeard(): number {
+		return this.related_.filter(({ method }) => method === 'notifications/progress').length;
+	}
+
 	get ends(): number {
 		return this.answers.length + this.failures + this.drops;
 	}
 }
 
+const KINDS = [
+	'answer',
+	'answer',
+	'late',
+	'progress',
+	'progress',
+	'forged',
+	'cancel',
+	'ask',
+	'withdraw',
+	'reply',
+	'leave',
+	'log',
+] as const;
+
 type Step =
 	| { readonly kind: 'call'; readonly session: number; readonly id: RpcId; readonly token: RpcId | undefined }
 	| {
-			readonly kind: 'answer' | 'late' | 'progress' | 'cancel' | 'ask' | 'reply' | 'leave' | 'log';
+			readonly kind: (typeof KINDS)[number];
 			readonly session: number;
 			readonly pick: number;
 	  };
@@ -72,7 +99,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 	{
 		weight: 7,
 		arbitrary: fc.record({
-			kind: fc.constantFrom('answer' as const, 'answer', 'late', 'progress', 'cancel', 'ask', 'reply', 'leave', 'log'),
+			kind: fc.constantFrom(...KINDS),
 			session,
 			pick: fc.nat({ max: 20 }),
 		}),
@@ -83,11 +110,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 class Side {
 	readonly instance: FakeInstance;
 	readonly upstream: Upstream;
+	readonly questions = new Questions();
 	readonly callers: Caller[] = [];
 	/** Calls as the server has them, by the id on the wire. */
 	readonly wire = new Map<number, number>();
 	readonly answered: number[] = [];
 	readonly standing: Rpc[] = [];
+	readonly withdrawn = new Set<number>();
 	readonly repliesHeard: Rpc[] = [];
 	readonly cancelsHeard: number[] = [];
 	asked = 0;
@@ -99,9 +128,13 @@ class Side {
 		this.#base = index * 1000;
 		this.instance = new FakeInstance(`s${index}` as ServerName);
 		this.upstream = new Upstream(this.instance, {
-			standing: { send: (text) => this.standing.push(JSON.parse(text)) > 0 },
+			standing: {
+				send: (text) => this.standing.push(JSON.parse(text)) > 0,
+				ask: (question) => this.questions.put(question, (text) => this.standing.push(JSON.parse(text)) > 0),
+			},
 			observer: { onCall: () => undefined, onNoise: () => assert.fail('noise'), onTools: () => undefined },
 		});
+		this.upstream.opened();
 	}
 
 	get open(): Caller[] {
@@ -112,8 +145,12 @@ class Side {
 	hear(): void {
 		for (; this.#heard < this.instance.received.length; this.#heard++) {
 			const message: Rpc = JSON.parse(this.instance.received[this.#heard] ?? '');
-			if (message.method === 'tools/call') this.wire.set(Number(message.id), Number(message.params?.['mark']));
-			else if (message.method === 'notifications/cancelled')
+			if (message.method === 'tools/call') {
+				const mark = Number(message.params?.['mark']);
+				this.wire.set(Number(message.id), mark);
+				const token = this.#callerOf(mark)?.token === undefined ? undefined : { progressToken: message.id };
+				assert.deepEqual(message.params?.['_meta'], token, 'the server’s token is the id on the wire');
+			} else if (message.method === 'notifications/cancelled')
 				this.cancelsHeard.push(Number(message.params?.['requestId']));
 			else this.repliesHeard.push(message);
 		}
@@ -134,24 +171,27 @@ class Side {
 			case 'late':
 				// Doubled, or to nothing at all.
 				return this.instance.say({ jsonrpc: '2.0', id: at(this.answered) ?? 5000 + step.pick, result: { mark: -1 } });
-			case 'progress':
-				if (caller?.token !== undefined)
-					this.instance.say({
-						jsonrpc: '2.0',
-						method: 'notifications/progress',
-						params: { progressToken: caller.token, side: this.#base },
-					});
-				return;
-			case 'cancel': {
-				if (caller === undefined) return;
-				const text = JSON.stringify({
-					jsonrpc: '2.0',
-					method: 'notifications/cancelled',
-					params: { requestId: caller.id },
+			case 'progress': {
+				// Of calls that are over, too.
+				const found = at([...this.wire]);
+				if (found === undefined) return;
+				const [progressToken, mark] = found;
+				const of = this.#callerOf(mark);
+				if (of !== undefined && !this.answered.includes(progressToken)) of.progressSaid += 1;
+				return this.#say('notifications/progress', { progressToken, mark });
+			}
+			case 'forged':
+				return this.#say('notifications/progress', {
+					progressToken: at<RpcId>([-1, 5_000, 'a', '1', String([...this.wire.keys()].at(-1))]),
+					mark: -1,
 				});
-				const message = classify(JSON.parse(text));
-				assert.ok(message?.kind === 'notification');
-				return this.upstream.notify(text, message);
+			case 'cancel':
+				return caller?.call?.cancel({ requestId: caller.id });
+			case 'withdraw': {
+				const id = (step.pick % Math.max(this.asked, 1)) + 1;
+				if (id > this.asked) return;
+				this.withdrawn.add(id);
+				return this.#say('notifications/cancelled', { requestId: id });
 			}
 			case 'ask':
 				this.asked += 1;
@@ -159,7 +199,7 @@ class Side {
 					jsonrpc: '2.0',
 					id: this.asked,
 					method: 'roots/list',
-					params: { side: this.#base },
+					params: { side: this.#base, ask: this.asked },
 				});
 			case 'reply':
 				return this.#reply(step.pick);
@@ -167,8 +207,16 @@ class Side {
 				if (caller !== undefined) caller.attached = false;
 				return;
 			case 'log':
-				return this.instance.say({ jsonrpc: '2.0', method: 'notifications/message', params: { side: this.#base } });
+				return this.#say('notifications/message', {});
 		}
+	}
+
+	#say(method: string, params: Record<string, unknown>): void {
+		this.instance.say({ jsonrpc: '2.0', method, params: { ...params, side: this.#base } });
+	}
+
+	#callerOf(mark: number): Caller | undefined {
+		return this.callers[mark - this.#base];
 	}
 
 	#call(id: RpcId, token: RpcId | undefined): void {
@@ -182,58 +230,87 @@ class Side {
 		const text = JSON.stringify(message);
 		const parsed = classify(message);
 		assert.ok(parsed?.kind === 'request');
-		if (this.upstream.has(id)) {
-			assert.throws(() => this.upstream.request(text, parsed, { exchange: caller, timeoutMs: 60_000 }), {
-				code: 'SLIPWAY_DUPLICATE_ID',
-			});
-			return;
-		}
 		this.callers.push(caller);
-		this.upstream.request(text, parsed, { exchange: caller, timeoutMs: 60_000 });
+		caller.call = this.upstream.request(text, parsed, {
+			exchange: new LegacyExchange(caller, this.questions),
+			timeoutMs: 60_000,
+			onEnd: () => {
+				assert.equal(caller.ends, 0, 'told after the end');
+				caller.announced += 1;
+			},
+		});
 	}
 
 	/** The client answers a question that it has seen, perhaps twice. */
 	#reply(pick: number): void {
-		const questions = [...this.callers.flatMap(({ related_ }) => related_), ...this.standing].filter(
-			({ method }) => method === 'roots/list',
-		);
+		const questions = this.#seen('roots/list');
 		const question = questions[pick % Math.max(questions.length, 1)];
 		if (question === undefined || question.id == null) return;
-		const text = JSON.stringify({ jsonrpc: '2.0', id: question.id, result: { side: this.#base } });
+		const result = { side: this.#base, ask: question.params?.['ask'] };
+		const text = JSON.stringify({ jsonrpc: '2.0', id: question.id, result });
 		const message = classify(JSON.parse(text));
 		assert.ok(message?.kind === 'response');
-		this.upstream.respond(text, message);
+		this.questions.respond(text, message);
+	}
+
+	/** What the clients were told, wherever. */
+	#seen(method: string): Rpc[] {
+		const told = [...this.callers.flatMap(({ related_ }) => related_), ...this.standing];
+		return told.filter((message) => message.method === method);
 	}
 
 	check(): void {
 		for (const caller of this.callers) {
 			assert.ok(caller.ends <= 1, 'ended twice');
+			assert.equal(caller.announced, caller.ends);
+			// A call that was cancelled may have ended before what the server had said.
+			if (caller.drops === 0) assert.equal(caller.progressHeard, caller.token === undefined ? 0 : caller.progressSaid);
+			else assert.ok(caller.progressHeard <= caller.progressSaid);
 			for (const answer of caller.answers) {
 				assert.equal(answer.id, caller.id);
 				assert.equal(answer.result?.['mark'], caller.mark, 'crossed');
 			}
 			for (const message of caller.related_) {
-				const of = message.params?.['progressToken'];
-				if (message.method === 'notifications/progress') assert.equal(of, caller.token);
-				assert.equal(message.params?.['side'], this.#base);
+				if (message.method !== 'notifications/progress') continue;
+				assert.strictEqual(message.params?.['progressToken'], caller.token);
+				assert.equal(message.params?.['mark'], caller.mark, 'progress crossed');
 			}
+			for (const message of caller.related_) this.#checkSide(message);
 		}
-		for (const message of this.standing) assert.equal(message.params?.['side'], this.#base);
+		for (const message of this.standing) {
+			assert.notEqual(message.method, 'notifications/progress');
+			this.#checkSide(message);
+		}
+		const dropped = [...this.wire].filter(([, mark]) => this.#callerOf(mark)?.drops === 1).map(([id]) => id);
+		assert.deepEqual([...this.cancelsHeard].sort(), dropped.sort(), 'the server hears of each cancelled call, once');
 		const ids = this.repliesHeard.map(({ id }) => id);
 		assert.equal(new Set(ids).size, ids.length, 'a question was answered twice');
 		for (const reply of this.repliesHeard) {
 			assert.equal(reply.result?.['side'], this.#base);
+			assert.equal(reply.result?.['ask'], reply.id, 'the answer to another question');
 			assert.ok(Number(reply.id) >= 1 && Number(reply.id) <= this.asked, 'an id that the server does not know');
 		}
 	}
 
+	/** What is withdrawn at the end of the server has no words of the server. */
+	#checkSide({ method, params }: Rpc): void {
+		if (method !== 'notifications/cancelled' || params?.['side'] !== undefined)
+			assert.equal(params?.['side'], this.#base);
+	}
+
 	/** Every question reached exactly one place. */
 	checkQuestions(): void {
-		const seen = [...this.callers.flatMap(({ related_ }) => related_), ...this.standing].filter(
-			({ method }) => method === 'roots/list',
-		);
+		const seen = this.#seen('roots/list');
 		assert.equal(seen.length, this.asked);
 		assert.equal(new Set(seen.map(({ id }) => id)).size, seen.length);
+		const asks = new Map(seen.map(({ id, params }) => [id, params?.['ask']]));
+		const withdrawals = this.#seen('notifications/cancelled').map(({ params }) => params?.['requestId']);
+		assert.equal(new Set(withdrawals).size, withdrawals.length, 'withdrawn twice');
+		for (const id of withdrawals) assert.ok(this.withdrawn.has(Number(asks.get(Number(id)))), 'not withdrawn');
+		const open = new Set(asks.values());
+		for (const { id } of this.repliesHeard) open.delete(id);
+		for (const id of withdrawals) open.delete(asks.get(Number(id)));
+		for (const id of open) assert.ok(!this.withdrawn.has(Number(id)), 'a withdrawal was lost');
 	}
 }
 

@@ -4,8 +4,12 @@ import { HTTP_LIMITS, STDIO_LIMITS } from '../../src/limits.ts';
 import {
 	classify,
 	errorText,
+	isObject,
 	type Message,
+	metaOf,
 	notificationText,
+	own,
+	ownId,
 	progressTokenOf,
 	progressTokenOfNotification,
 	requestIdOfCancel,
@@ -247,6 +251,35 @@ describe('accessors', () => {
 		assert.equal(requestIdOfCancel({ requestId: 'a', reason: 'x' }), 'a');
 		assert.equal(requestIdOfCancel({ requestId: null }), undefined);
 		assert.equal(requestIdOfCancel(undefined), undefined);
+	});
+
+	test('what is an object', () => {
+		for (const value of [{}, Object.create(null), JSON.parse('{"__proto__":1}')]) assert.equal(isObject(value), true);
+		for (const value of [null, undefined, [], 'x', 1, true, () => undefined]) assert.equal(isObject(value), false);
+	});
+
+	test('own properties, and those that are ids', () => {
+		const value = { a: 0, b: '', c: 1.5, d: null, e: undefined, f: 2 ** 53 };
+		assert.deepEqual(
+			['a', 'b', 'c', 'd', 'e', 'f', 'toString', '__proto__'].map((key) => [own(value, key), ownId(value, key)]),
+			[
+				[0, 0],
+				['', ''],
+				[1.5, undefined],
+				[null, undefined],
+				[undefined, undefined],
+				[2 ** 53, undefined],
+				[undefined, undefined],
+				[undefined, undefined],
+			],
+		);
+	});
+
+	test('_meta of params or of a result', () => {
+		const meta = { a: 1 };
+		assert.equal(metaOf({ _meta: meta }), meta);
+		for (const value of [{}, { _meta: null }, { _meta: [] }, { _meta: 'x' }, Object.create({ _meta: meta })])
+			assert.equal(metaOf(value), undefined);
 	});
 
 	test('what is in __proto__ does not count', () => {

@@ -17,6 +17,7 @@ const STATE: LauncherState = {
 	engine: { reachable: true, version: '29', apiVersion: '1.51' },
 	catalog: { revision: 1 },
 	servers: [],
+	groups: {},
 };
 
 function isUnreachable(error: unknown): boolean {

@@ -1,7 +1,21 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { runInNewContext } from 'node:vm';
 import type { RpcId } from '../../src/mcp/jsonrpc.ts';
-import { replaceId, stringEnd, toOneLine } from '../../src/mcp/text.ts';
+import {
+	type Edit,
+	editMembers,
+	elementTexts,
+	memberText,
+	replaceId,
+	stringEnd,
+	toOneLine,
+} from '../../src/mcp/text.ts';
+
+/** What work returns, or an error when it takes too long: a loop must not keep the tests from ending. */
+function inTime<T>(work: () => T): T {
+	return runInNewContext('work()', { work }, { timeout: 1_000 });
+}
 
 describe('replaceId', () => {
 	/** `«` and `»` mark the value that must be replaced. */
@@ -123,6 +137,126 @@ describe('replaceId', () => {
 			const ratio = elapsedMs(part, 800_000) / elapsedMs(part, 200_000);
 			assert.ok(ratio < 10, `4 times ${part} took ${ratio.toFixed(1)} times as long`);
 		}
+	});
+});
+
+describe('editMembers', () => {
+	const table: [name: string, text: string, edits: Record<string, Edit>, expected: string][] = [
+		['nothing to do', '{"a":1,"b":[2]}', {}, '{"a":1,"b":[2]}'],
+		['an empty object', '{}', { a: '1' }, '{"a":1}'],
+		['an empty object with whitespace', ' \n{ \t} ', { a: '1' }, '{"a":1}'],
+		['set in its place', '{"a":1,"b":2,"c":3}', { b: '[]' }, '{"a":1,"b":[],"c":3}'],
+		['new ones last, in the order of the edits', '{"a":1}', { z: '1', b: '2' }, '{"a":1,"z":1,"b":2}'],
+		['removed at the head', '{"a":1,"b":2}', { a: undefined }, '{"b":2}'],
+		['removed at the tail', '{"a":1,"b":2}', { b: undefined }, '{"a":1}'],
+		['removed alone', '{"a":1}', { a: undefined }, '{}'],
+		['removed though not there', '{"a":1}', { b: undefined }, '{"a":1}'],
+		['made of what it was', '{"a":[1.0]}', { a: (old) => `{"was":${old}}` }, '{"a":{"was":[1.0]}}'],
+		['made of nothing', '{}', { a: (old) => JSON.stringify(String(old)) }, '{"a":"undefined"}'],
+		['made into nothing', '{"a":1,"b":2}', { a: () => undefined }, '{"b":2}'],
+		[
+			'twice: the last counts and keeps its place',
+			'{"a":1,"b":2,"a":3,"c":4}',
+			{ a: (old) => `[${old}]` },
+			'{"b":2,"a":[3],"c":4}',
+		],
+		['twice: all go', '{"a":1,"b":2,"a":3}', { a: undefined }, '{"b":2}'],
+		['twice, and untouched: both stay', '{"a":1,"b":2,"a":3}', { b: undefined }, '{"a":1,"a":3}'],
+		['an escaped key', '{"\\u0061":1,"b":2}', { a: '3' }, '{"a":3,"b":2}'],
+		['a key twice, once escaped', '{"a":1,"\\u0061":2}', { a: (old) => `${old}` }, '{"a":2}'],
+		['a key with a quote and a backslash', '{"\\"\\\\":1,"x":2}', { '"\\': '3' }, '{"\\"\\\\":3,"x":2}'],
+		['an untouched escaped key as it is spelled', '{"\\u0061":1,"b":2}', { b: '3' }, '{"\\u0061":1,"b":3}'],
+		['a key beyond ASCII', '{"é😀":1}', { 'é😀': '2' }, '{"é😀":2}'],
+		['a lone surrogate', '{"\\ud800":1}', { '\ud800': '2' }, '{"\\ud800":2}'],
+		[
+			'nested keys of the same name',
+			'{"x":{"a":1,"b":[{"a":2}]},"a":3}',
+			{ a: '4' },
+			'{"x":{"a":1,"b":[{"a":2}]},"a":4}',
+		],
+		[
+			'whitespace in a member stays, between members goes',
+			'{ "a" : [ 1 ] ,\n"b":\t2 }',
+			{ c: '3' },
+			'{"a" : [ 1 ],"b":\t2,"c":3}',
+		],
+		[
+			'numbers as they are spelled',
+			'{"a":1.0,"b":12345678901234567890,"c":-1E+2}',
+			{ d: '0' },
+			'{"a":1.0,"b":12345678901234567890,"c":-1E+2,"d":0}',
+		],
+		['what looks like structure in strings', '{"a":"}],\\"b\\":1","b":2}', { b: '3' }, '{"a":"}],\\"b\\":1","b":3}'],
+		['__proto__ is a key like any other', '{"__proto__":{"x":1},"a":1}', { a: undefined }, '{"__proto__":{"x":1}}'],
+		[
+			'keys of the prototype are not edits',
+			'{"toString":1,"constructor":2}',
+			{ a: '3' },
+			'{"toString":1,"constructor":2,"a":3}',
+		],
+		['keys that are numbers', '{"2":1,"1":2}', { '2': '3', '0': '4' }, '{"2":3,"1":2,"0":4}'],
+	];
+	for (const [name, text, edits, expected] of table) test(name, () => assert.equal(editMembers(text, edits), expected));
+
+	test('__proto__ as an edit', () => {
+		const edits: Record<string, Edit> = JSON.parse('{"__proto__":"[1]"}');
+		assert.equal(editMembers('{"a":1,"__proto__":{}}', edits), '{"a":1,"__proto__":[1]}');
+		assert.equal(editMembers('{"a":1}', edits), '{"a":1,"__proto__":[1]}');
+	});
+
+	test('of what is no object nothing is kept', () => {
+		for (const text of ['["a",5]', '["a"]', '[]', '5', 'null', '"a"', '"\\"a"', '""', '']) {
+			assert.equal(editMembers(text, { x: '1' }), '{"x":1}', text);
+			assert.equal(editMembers(text, {}), '{}', text);
+		}
+	});
+});
+
+describe('memberText', () => {
+	const table: [text: string, key: string, expected: string | undefined][] = [
+		['{"a":1}', 'a', '1'],
+		['{"a":1}', 'b', undefined],
+		['{}', 'a', undefined],
+		[' { "a" : [ 1.0 , {"a":2} ] , "b" : 3 } ', 'a', '[ 1.0 , {"a":2} ]'],
+		['{"a":1,"b":2,"a":3}', 'a', '3'],
+		['{"a":1,"\\u0061":2}', 'a', '2'],
+		['{"x":{"a":1}}', 'a', undefined],
+		['{"":"\\u00e9\\"}","a":1}', '', '"\\u00e9\\"}"'],
+		['{"__proto__":1}', '__proto__', '1'],
+		['{"a":1}', 'toString', undefined],
+		['["a",5]', 'a', undefined],
+		['null', 'a', undefined],
+		['"a"', 'a', undefined],
+	];
+	for (const [text, key, expected] of table)
+		test(`${JSON.stringify(key)} of ${text}`, () => assert.equal(memberText(text, key), expected));
+});
+
+describe('elementTexts', () => {
+	const table: [text: string, expected: string[]][] = [
+		['[]', []],
+		[' [ \n] ', []],
+		['[1]', ['1']],
+		['[1.0,"a,]",null,[2,[3]],{"a":[4]}]', ['1.0', '"a,]"', 'null', '[2,[3]]', '{"a":[4]}']],
+		['\t[ 1 ,\r\n[ 2 ] , { } ]', ['1', '[ 2 ]', '{ }']],
+		['[12345678901234567890,"\\u00e9\\\\"]', ['12345678901234567890', '"\\u00e9\\\\"']],
+	];
+	for (const [text, expected] of table)
+		test(JSON.stringify(text), () => assert.deepEqual(elementTexts(text), expected));
+
+	test('of what is no array there are none', () => {
+		for (const text of ['{}', '{"a":1}', '5', 'null', 'true', '"a"', '""', ''])
+			assert.deepEqual(
+				inTime(() => elementTexts(text)),
+				[],
+				text,
+			);
+	});
+
+	test('any depth, and any number', () => {
+		const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
+		assert.deepEqual(elementTexts(`[1,${deep}]`), ['1', deep]);
+		assert.equal(elementTexts(`[${'{"a":[]},'.repeat(100_000)}0]`).length, 100_001);
 	});
 });
 

@@ -1,18 +1,18 @@
 /**
  * The answer to one POST: JSON when the server says nothing before its result, a stream of events when it does.
  *
- * A batch (revision 2025-03-26) is one exchange with several requests in it, and always a stream.
+ * A batch (revision 2025-03-26) is one reply with several requests in it, and always a stream.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { SlipwayError } from '../errors.ts';
 import { SSE_LIMITS } from '../limits.ts';
-import type { RpcId } from '../mcp/jsonrpc.ts';
-import type { Exchange } from '../mcp/upstream.ts';
+import type { Reply } from '../mcp/exchange.ts';
+import type { ResponseMessage, RpcId } from '../mcp/jsonrpc.ts';
 import { EventStream } from './event-stream.ts';
 import { type Carrier, eventId, type ReplayStore, type StreamRecord } from './replay.ts';
 import { COMMON_HEADERS, endWithin, sendError, toRpcText } from './respond.ts';
 
-export interface HttpExchangeOptions {
+export interface HttpReplyOptions {
 	readonly request: IncomingMessage;
 	readonly response: ServerResponse;
 	readonly requestId: string;
@@ -26,22 +26,26 @@ export interface HttpExchangeOptions {
 	readonly replay: ReplayStore | undefined;
 	/** Whether a stream begins with an event without a message (revision 2025-11-25). */
 	readonly primed: boolean;
-	/** Called once, when nothing more will be written. */
-	readonly onSettled: (exchange: HttpExchange) => void;
+	/** The HTTP status of an answer that is not streamed, where it is not always 200. */
+	readonly statusOf?: (answer: ResponseMessage) => number;
+	/** Called once, when nothing more will be written; with whether all was said that there was to say. */
+	readonly onSettled: (reply: HttpReply, complete: boolean) => void;
 }
 
-export class HttpExchange implements Exchange, Carrier {
-	readonly #options: HttpExchangeOptions;
+export class HttpReply implements Reply, Carrier {
+	readonly #options: HttpReplyOptions;
 	readonly #openedAtMs = performance.now();
 	#stream: EventStream | undefined;
 	#record: StreamRecord | undefined;
 	#expected: number;
 	#settled = false;
 
-	constructor(options: HttpExchangeOptions) {
+	constructor(options: HttpReplyOptions) {
 		this.#options = options;
 		this.#expected = options.expected;
 		options.response.once('close', () => this.#settle());
+		// A client that hung up while its body was read: the response will not say so again.
+		if (options.response.destroyed) setImmediate(() => this.#settle());
 		if (options.expected > 1) this.#open();
 	}
 
@@ -61,11 +65,11 @@ export class HttpExchange implements Exchange, Carrier {
 		if (this.attached || this.#record !== undefined) this.#send(this.#open(), text);
 	}
 
-	answer(text: string): void {
-		const { response, headers, requestId } = this.#options;
+	answer(text: string, message: ResponseMessage): void {
+		const { response, headers, requestId, statusOf } = this.#options;
 		if (!this.attached && this.#record === undefined) return;
 		if (this.#stream === undefined) {
-			response.writeHead(200, {
+			response.writeHead(statusOf?.(message) ?? 200, {
 				...COMMON_HEADERS,
 				...headers,
 				'content-type': 'application/json',
@@ -122,6 +126,6 @@ export class HttpExchange implements Exchange, Carrier {
 	#settle(): void {
 		if (this.#settled) return;
 		this.#settled = true;
-		this.#options.onSettled(this);
+		this.#options.onSettled(this, this.#expected <= 0);
 	}
 }

@@ -1,0 +1,189 @@
+/**
+ * What the servers behind an aggregated endpoint have, as one: lists in the order of the servers, names with the
+ * server's before them, and whose a resource is. What the servers wrote stays as it is but for the names.
+ *
+ * A URI that two servers have is the first one's: the same at every time, and no error.
+ */
+import { SlipwayError } from '../../errors.ts';
+import { AGGREGATE_LIMITS } from '../../limits.ts';
+import { isObject, own } from '../jsonrpc.ts';
+import type { Answer } from '../own-request.ts';
+import { editMembers, elementTexts, memberText } from '../text.ts';
+import type { MemberConversation, Members } from './members.ts';
+import { joinName } from './names.ts';
+import { within } from './within.ts';
+
+/** A list that every server may have. */
+export interface ListKind {
+	readonly method: string;
+	/** The member of the result that holds it. */
+	readonly member: string;
+	/** The capability that a server has if it has the list. */
+	readonly capability: string;
+	/** What its entries are told apart by. Names are joined with the server's; the rest must be unique. */
+	readonly key: 'name' | 'uri' | 'uriTemplate' | 'taskId';
+}
+
+/** By method. */
+export const LISTS: ReadonlyMap<string, ListKind> = new Map(
+	(
+		[
+			{ method: 'tools/list', member: 'tools', capability: 'tools', key: 'name' },
+			{ method: 'prompts/list', member: 'prompts', capability: 'prompts', key: 'name' },
+			{ method: 'resources/list', member: 'resources', capability: 'resources', key: 'uri' },
+			{
+				method: 'resources/templates/list',
+				member: 'resourceTemplates',
+				capability: 'resources',
+				key: 'uriTemplate',
+			},
+			{ method: 'tasks/list', member: 'tasks', capability: 'tasks', key: 'taskId' },
+		] as const
+	).map((kind) => [kind.method, kind]),
+);
+
+interface Entry {
+	readonly key: string;
+	readonly text: string;
+}
+
+export interface DirectoryOptions<C extends MemberConversation> {
+	readonly members: Members<C>;
+	/** Asks one server. Rejects with a SlipwayError. */
+	readonly ask: (conversation: C, method: string, params: object) => Promise<Answer>;
+	/** A list of a server could not be had. */
+	readonly onMissing: (server: string, method: string, error: unknown) => void;
+}
+
+/** INVARIANT: what is remembered of whose a resource, template or task is, is bounded for each server. */
+export class Directory<C extends MemberConversation> {
+	readonly #options: DirectoryOptions<C>;
+	/** Servers by what is theirs, for each kind of key. */
+	readonly #owners = {
+		uri: new Map<string, string>(),
+		uriTemplate: new Map<string, string>(),
+		taskId: new Map<string, string>(),
+	};
+
+	/** Servers whose lists take too long, and until when they are not asked for one again. */
+	readonly #slowUntilMs = new Map<string, number>();
+
+	constructor(options: DirectoryOptions<C>) {
+		this.#options = options;
+	}
+
+	/** The whole of a list, as the text of a JSON array. Servers that are absent, or fail, are left out. */
+	async list(kind: ListKind): Promise<string> {
+		const present = await this.#options.members.openAll();
+		const lists = await Promise.all(
+			present.map(async ([server, conversation]) => ({
+				server,
+				entries: await this.#entriesOf(kind, server, conversation),
+			})),
+		);
+		const seen = new Set<string>();
+		const texts: string[] = [];
+		for (const { server, entries } of lists)
+			for (const { key, text } of entries) {
+				const id = kind.key === 'name' ? joinName(server, key) : key;
+				if (seen.has(id)) continue;
+				seen.add(id);
+				texts.push(kind.key === 'name' ? editMembers(text, { name: JSON.stringify(id) }) : text);
+			}
+		return `[${texts.join(',')}]`;
+	}
+
+	/** The server whose a resource is, by the lists of all; undefined for one that is in none. */
+	async ownerOfResource(uri: string): Promise<string | undefined> {
+		const known = this.#owners.uri.get(uri) ?? this.#ownerByTemplate(uri);
+		if (known !== undefined && this.#options.members.has(known)) return known;
+		await Promise.all(['resources/list', 'resources/templates/list'].map((method) => this.#refresh(method)));
+		return this.#owners.uri.get(uri) ?? this.#ownerByTemplate(uri);
+	}
+
+	/** The server whose a template is. */
+	async ownerOfTemplate(template: string): Promise<string | undefined> {
+		if (!this.#owners.uriTemplate.has(template)) await this.#refresh('resources/templates/list');
+		return this.#owners.uriTemplate.get(template);
+	}
+
+	ownerOfTask(taskId: string): string | undefined {
+		return this.#owners.taskId.get(taskId);
+	}
+
+	/** Remembers whose a task is. */
+	noteTask(taskId: string, server: string): void {
+		this.#note('taskId', [{ key: taskId }], server);
+	}
+
+	async #refresh(method: string): Promise<void> {
+		const kind = LISTS.get(method);
+		if (kind !== undefined) await this.list(kind);
+	}
+
+	/** The template with the longest beginning without a variable that the URI shares. */
+	#ownerByTemplate(uri: string): string | undefined {
+		let owner: string | undefined;
+		let longest = 0;
+		for (const [template, server] of this.#owners.uriTemplate) {
+			const [beginning = ''] = template.split('{', 1);
+			if (beginning.length <= longest || !uri.startsWith(beginning)) continue;
+			owner = server;
+			longest = beginning.length;
+		}
+		return owner;
+	}
+
+	async #entriesOf(kind: ListKind, server: string, conversation: C): Promise<readonly Entry[]> {
+		if (own(conversation.capabilities, kind.capability) === undefined) return [];
+		// One that was too slow a moment ago does not delay every list.
+		if (performance.now() < (this.#slowUntilMs.get(server) ?? 0)) return [];
+		try {
+			const entries = await within(this.#pagesOf(kind, conversation), AGGREGATE_LIMITS.listWaitMs);
+			if (entries === undefined) {
+				this.#slowUntilMs.set(server, performance.now() + AGGREGATE_LIMITS.retryAfterMs);
+				throw new SlipwayError('SLIPWAY_CALL_TIMEOUT');
+			}
+			this.#note(kind.key, entries, server);
+			return entries;
+		} catch (error) {
+			this.#options.onMissing(server, kind.method, error);
+			return [];
+		}
+	}
+
+	async #pagesOf({ method, member, key }: ListKind, conversation: C): Promise<Entry[]> {
+		const entries: Entry[] = [];
+		let cursor: unknown;
+		for (let page = 0; page < AGGREGATE_LIMITS.pagesMax; page++) {
+			const { text, message } = await this.#options.ask(conversation, method, cursor === undefined ? {} : { cursor });
+			if (!message.ok) throw new Error(message.error.message);
+			const texts = elementTexts(memberText(memberText(text, 'result') ?? '{}', member) ?? '[]');
+			const values = isObject(message.result) ? own(message.result, member) : undefined;
+			for (const [index, entry] of texts.entries()) {
+				const value: unknown = Array.isArray(values) ? values[index] : undefined;
+				const id = isObject(value) ? own(value, key) : undefined;
+				if (typeof id === 'string') entries.push({ key: id, text: entry });
+			}
+			cursor = isObject(message.result) ? own(message.result, 'nextCursor') : undefined;
+			if (typeof cursor !== 'string') break;
+		}
+		return entries;
+	}
+
+	#note(kind: ListKind['key'], entries: readonly Pick<Entry, 'key'>[], server: string): void {
+		if (kind === 'name') return;
+		const owners = this.#owners[kind];
+		// In the order of the servers, whichever answers first.
+		const order = this.#options.members.rankOf(server);
+		for (const { key } of entries.slice(0, AGGREGATE_LIMITS.rememberedMax)) {
+			const other = owners.get(key);
+			if (other === undefined || order < this.#options.members.rankOf(other)) owners.set(key, server);
+		}
+		const most = AGGREGATE_LIMITS.rememberedMax * (this.#options.members.count + 1);
+		for (const key of owners.keys()) {
+			if (owners.size <= most) break;
+			owners.delete(key);
+		}
+	}
+}

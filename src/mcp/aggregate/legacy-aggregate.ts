@@ -1,0 +1,236 @@
+/** Many servers as one, for a conversation of the first era. */
+import type { Patience } from '../../channel.ts';
+import { RPC_CODES, SlipwayError, toSlipwayError } from '../../errors.ts';
+import { AGGREGATE_LIMITS } from '../../limits.ts';
+import type { Call, CallOptions, Exchange, LegacyServer, Standing } from '../exchange.ts';
+import {
+	errorText,
+	isObject,
+	type NotificationMessage,
+	notificationText,
+	own,
+	type RequestMessage,
+	type RpcError,
+	type RpcId,
+	resultText,
+} from '../jsonrpc.ts';
+import { type Answer, answerWith, ask, askWith } from '../own-request.ts';
+import { revisionForInitialize } from '../revisions.ts';
+import { editMembers, replaceId } from '../text.ts';
+import { AGGREGATE_CAPABILITIES, LIST_CHANGES, notFound, saysNotFound, taskIdIn } from './capabilities.ts';
+import { Directory, LISTS, type ListKind } from './directory.ts';
+import { type MemberConversation, Members } from './members.ts';
+import { PendingCall } from './pending-call.ts';
+import { routeOf } from './route.ts';
+import { within } from './within.ts';
+
+interface LegacyMember extends MemberConversation {
+	readonly server: LegacyServer;
+	readonly callTimeoutMs: number;
+}
+
+export interface LegacyAggregateOptions {
+	/** The servers that there are now, in the order of their precedence. */
+	readonly names: () => readonly string[];
+	/** Begins a conversation with one, with the client's own `initialize`. */
+	readonly open: (name: string) => Promise<LegacyMember>;
+	/** Where goes what belongs to no request. */
+	readonly standing: Standing;
+	/** Name and version of the aggregated server. */
+	readonly serverInfo: object;
+	readonly onMissing: (server: string, method: string, error: unknown) => void;
+}
+
+/** Tasks are the first era's alone; whether a tool has them, the tool says. */
+const CAPABILITIES = Object.freeze({
+	...AGGREGATE_CAPABILITIES,
+	tasks: { cancel: {}, list: {}, requests: { tools: { call: {} } } },
+});
+
+export class LegacyAggregate implements LegacyServer {
+	readonly ended: Promise<SlipwayError>;
+	readonly #options: LegacyAggregateOptions;
+	readonly #members: Members<LegacyMember>;
+	readonly #directory: Directory<LegacyMember>;
+	readonly #end = Promise.withResolvers<SlipwayError>();
+	readonly #calls = new Set<PendingCall>();
+	#logLevel: unknown;
+
+	constructor(options: LegacyAggregateOptions) {
+		this.#options = options;
+		this.ended = this.#end.promise;
+		this.#members = new Members({
+			names: options.names,
+			open: options.open,
+			onOpen: (member) => this.#greet(member),
+			onLate: () => this.#tellChanged(),
+		});
+		this.#directory = new Directory({
+			members: this.#members,
+			ask: ({ server, callTimeoutMs }, method, params) => ask(server, method, params, { timeoutMs: callTimeoutMs }),
+			onMissing: options.onMissing,
+		});
+	}
+
+	get inFlight(): number {
+		return this.#calls.size;
+	}
+
+	/** The answer to a client's `initialize`. No server is needed for it. */
+	introduce(message: RequestMessage): Answer {
+		const { id } = message;
+		const { serverInfo } = this.#options;
+		const result = { protocolVersion: revisionForInitialize(message), capabilities: CAPABILITIES, serverInfo };
+		return { text: resultText(id, result), message: { kind: 'response', id, ok: true, result } };
+	}
+
+	request(text: string, message: RequestMessage, options: CallOptions): Call {
+		const call = new PendingCall(() => {
+			this.#finish(call, options);
+			options.exchange.drop();
+		});
+		this.#calls.add(call);
+		this.#serve(call, text, message, options).catch((error: unknown) => {
+			if (!call.finish()) return;
+			this.#finish(call, options);
+			options.exchange.fail(message.id, toSlipwayError(error));
+		});
+		return call;
+	}
+
+	notify(text: string, message: NotificationMessage): void {
+		// Each server is told when it is there.
+		if (message.method === 'notifications/initialized') void this.#members.openAll();
+		else for (const { server } of this.#members.present) tryNotify(server, text, message);
+	}
+
+	hold(): () => void {
+		return this.#members.hold();
+	}
+
+	tick(): void {
+		this.#members.tick();
+	}
+
+	async close(patience: Patience): Promise<void> {
+		this.#end.resolve(new SlipwayError('SLIPWAY_SESSION_ENDED'));
+		await this.#members.end(patience);
+	}
+
+	async #serve(call: PendingCall, text: string, message: RequestMessage, options: CallOptions): Promise<void> {
+		const { id, method, params = {} } = message;
+		// Not before the caller has its Call.
+		await Promise.resolve();
+		const kind = LISTS.get(method);
+		if (kind !== undefined) return this.#list(kind, call, id, options);
+		if (method === 'ping') return this.#answer(call, id, {}, options);
+		if (method === 'logging/setLevel') {
+			this.#logLevel = own(params, 'level');
+			for (const member of this.#members.present) this.#tellLogLevel(member);
+			return this.#answer(call, id, {}, options);
+		}
+		const route = await routeOf(this.#directory, text, message);
+		if (call.over) return;
+		const { server } = route;
+		if (server === undefined || !this.#members.has(server)) return this.#tryAll(call, text, message, options);
+		const member = await this.#members.open(server);
+		if (call.over) return;
+		call.hand(
+			member.server.request(route.text, route.message, {
+				exchange: this.#noting(options.exchange, server),
+				timeoutMs: member.callTimeoutMs,
+				onEnd: () => {
+					call.finish();
+					this.#finish(call, options);
+				},
+			}),
+		);
+	}
+
+	async #list(kind: ListKind, call: PendingCall, id: RpcId, options: CallOptions): Promise<void> {
+		const list = await this.#directory.list(kind);
+		if (!call.finish()) return;
+		this.#finish(call, options);
+		const text = `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${editMembers('{}', { [kind.member]: list })}}`;
+		options.exchange.answer(text, { kind: 'response', id, ok: true, result: {} });
+	}
+
+	/** What is nobody's by the lists: the first that answers without an error knows it. */
+	async #tryAll(call: PendingCall, text: string, message: RequestMessage, options: CallOptions): Promise<void> {
+		const { id } = message;
+		let refusal = notFound(message, RPC_CODES.resourceNotFound);
+		// A name says whose it is.
+		const candidates =
+			message.method === 'tools/call' || message.method === 'prompts/get' ? [] : await this.#members.openAll();
+		for (const [, { server, callTimeoutMs }] of candidates) {
+			const asked = askWith(server, text, message, { timeoutMs: callTimeoutMs });
+			const answer = await within(asked, AGGREGATE_LIMITS.listWaitMs);
+			if (call.over) return;
+			if (answer === undefined) continue;
+			if (answer.message.ok) {
+				call.finish();
+				this.#finish(call, options);
+				return options.exchange.answer(replaceId(answer.text, answer.message.id, id), answer.message);
+			}
+			if (!saysNotFound(answer.message.error)) refusal = answer.message.error;
+		}
+		this.#refuse(call, id, refusal, options);
+	}
+
+	#answer(call: PendingCall, id: RpcId, result: object, options: CallOptions): void {
+		if (!call.finish()) return;
+		this.#finish(call, options);
+		answerWith(options.exchange, id, result);
+	}
+
+	#refuse(call: PendingCall, id: RpcId, error: RpcError, options: CallOptions): void {
+		if (!call.finish()) return;
+		this.#finish(call, options);
+		options.exchange.answer(errorText(id, error), { kind: 'response', id, ok: false, error });
+	}
+
+	#finish(call: PendingCall, { onEnd }: CallOptions): void {
+		if (this.#calls.delete(call)) onEnd?.();
+	}
+
+	/** The exchange, with an eye on the tasks that come of it. */
+	#noting(exchange: Exchange, server: string): Exchange {
+		return {
+			takes: (message) => exchange.takes(message),
+			tell: (text, message) => exchange.tell(text, message),
+			ask: (question) => exchange.ask(question),
+			answer: (text, message) => {
+				const taskId = message.ok && isObject(message.result) ? taskIdIn(message.result) : undefined;
+				if (taskId !== undefined) this.#directory.noteTask(taskId, server);
+				exchange.answer(text, message);
+			},
+			fail: (id, error) => exchange.fail(id, error),
+			drop: () => exchange.drop(),
+		};
+	}
+
+	#greet(member: LegacyMember): void {
+		const method = 'notifications/initialized';
+		member.server.notify(notificationText(method), { kind: 'notification', method, params: undefined });
+		if (this.#logLevel !== undefined) this.#tellLogLevel(member);
+	}
+
+	#tellLogLevel({ server, capabilities, callTimeoutMs }: LegacyMember): void {
+		if (own(capabilities, 'logging') === undefined) return;
+		ask(server, 'logging/setLevel', { level: this.#logLevel }, { timeoutMs: callTimeoutMs }).catch(() => undefined);
+	}
+
+	#tellChanged(): void {
+		for (const method of LIST_CHANGES)
+			this.#options.standing.send(notificationText(method), { kind: 'notification', method, params: undefined });
+	}
+}
+
+/** Tells one of many. That it does not listen is no business of who tells. */
+function tryNotify(server: LegacyServer, text: string, message: NotificationMessage): void {
+	try {
+		server.notify(text, message);
+	} catch (error) {
+		if (!(error instanceof SlipwayError)) throw error;
+	}
+}

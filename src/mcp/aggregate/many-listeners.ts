@@ -1,0 +1,160 @@
+/** subscriptions/listen at an aggregated endpoint: one subscription of the client, and one at each server behind. */
+
+import { AGGREGATE_LIMITS } from '../../limits.ts';
+import type { Call, Reply } from '../exchange.ts';
+import { isObject, notificationText, own } from '../jsonrpc.ts';
+import { CHANGES, readFilter, withSubscription } from '../listeners.ts';
+import { endSubscription, type ModernRequest, type ModernServer } from '../modern-server.ts';
+import { SUBSCRIPTION_KEY } from '../revisions.ts';
+import { editMembers } from '../text.ts';
+import { within } from './within.ts';
+
+export interface ManyListenersOptions {
+	/** The servers that are there, or come within the time that a list waits. */
+	readonly servers: () => Promise<readonly ModernServer[]>;
+	/** The servers that are there. */
+	readonly present: () => readonly ModernServer[];
+	/** The server whose a resource is. */
+	readonly serverOf: (uri: string) => Promise<ModernServer | undefined>;
+}
+
+interface Listener {
+	readonly request: ModernRequest;
+	readonly reply: Reply;
+	/** The parts of its filter that are lists. */
+	readonly lists: Readonly<Record<string, true>>;
+	readonly methods: ReadonlySet<string>;
+	/** Its subscriptions at the servers. */
+	readonly parts: Map<ModernServer, Call>;
+	acknowledged: boolean;
+}
+
+/** INVARIANT: a listener hears nothing before it was told what it is subscribed to, and is told that once. */
+export class ManyListeners {
+	readonly #options: ManyListenersOptions;
+	readonly #listeners = new Set<Listener>();
+
+	constructor(options: ManyListenersOptions) {
+		this.#options = options;
+	}
+
+	/** @throws SlipwayError SLIPWAY_PARAMS_INVALID */
+	listen(request: ModernRequest, reply: Reply): Call {
+		const { filter, uris } = readFilter(request.message);
+		const wanted = CHANGES.filter((change) => filter.has(change.filter));
+		const listener: Listener = {
+			request,
+			reply,
+			lists: Object.fromEntries(wanted.map((change) => [change.filter, true as const])),
+			methods: new Set(wanted.map(({ method }) => method)),
+			parts: new Map(),
+			acknowledged: false,
+		};
+		this.#listeners.add(listener);
+		void this.#begin(listener, uris);
+		return { cancel: () => this.#drop(listener) };
+	}
+
+	/** A server has come after listeners had begun: they want to hear of its changes too. */
+	join(server: ModernServer): void {
+		for (const listener of this.#listeners) if (listener.acknowledged) void this.#subscribe(listener, server, []);
+	}
+
+	/** Tells of a change that is the endpoint's own. */
+	tell(text: string, method: string): void {
+		for (const { acknowledged, methods, reply, request } of this.#listeners)
+			if (acknowledged && methods.has(method)) reply.related(withSubscription(text, request.message));
+	}
+
+	/** Ends all, with a result, so that clients know the end for no accident. */
+	end(): void {
+		for (const listener of this.#listeners) {
+			endSubscription(listener.reply, listener.request.message.id);
+			for (const part of listener.parts.values()) part.cancel();
+		}
+		this.#listeners.clear();
+	}
+
+	async #begin(listener: Listener, uris: readonly string[]): Promise<void> {
+		const servers = await this.#options.servers();
+		const owned = new Map<ModernServer, string[]>(servers.map((server) => [server, []]));
+		for (const uri of uris) {
+			const server = await this.#options.serverOf(uri).catch(() => undefined);
+			if (server !== undefined) owned.set(server, [...(owned.get(server) ?? []), uri]);
+		}
+		const taken = await Promise.all(
+			[...owned].map(([server, own]) => within(this.#subscribe(listener, server, own), AGGREGATE_LIMITS.listWaitMs)),
+		);
+		if (!this.#listeners.has(listener)) return;
+		listener.acknowledged = true;
+		// Who came in the meantime.
+		for (const server of this.#options.present()) void this.#subscribe(listener, server, []);
+		const subscribed = taken.flatMap((uris) => uris ?? []);
+		listener.reply.related(
+			notificationText('notifications/subscriptions/acknowledged', {
+				_meta: { [SUBSCRIPTION_KEY]: listener.request.message.id },
+				notifications: {
+					...listener.lists,
+					...(subscribed.length === 0 ? {} : { resourceSubscriptions: subscribed }),
+				},
+			}),
+		);
+	}
+
+	/** Subscribes at one server. Resolves with the resources that it took. */
+	#subscribe(listener: Listener, server: ModernServer, uris: readonly string[]): Promise<readonly string[]> {
+		if (listener.parts.has(server) || !this.#listeners.has(listener)) return Promise.resolve([]);
+		const { promise, resolve } = Promise.withResolvers<readonly string[]>();
+		const notifications = { ...listener.lists, ...(uris.length === 0 ? {} : { resourceSubscriptions: uris }) };
+		const { text, message, envelope } = listener.request;
+		const params = { ...message.params, notifications };
+		const part = {
+			text: editMembers(text, {
+				params: (old = '{}') => editMembers(old, { notifications: JSON.stringify(notifications) }),
+			}),
+			message: { ...message, params },
+			envelope,
+		};
+		const over = (): void => {
+			listener.parts.delete(server);
+			resolve([]);
+		};
+		try {
+			const call = server.request(part, {
+				get attached() {
+					return listener.reply.attached;
+				},
+				related: (told) => {
+					const acknowledged = acknowledgedUris(told);
+					if (acknowledged === undefined) {
+						if (listener.acknowledged) listener.reply.related(told);
+					} else resolve(acknowledged);
+				},
+				answer: over,
+				fail: over,
+				drop: over,
+			});
+			listener.parts.set(server, call);
+		} catch {
+			over();
+		}
+		return promise;
+	}
+
+	#drop(listener: Listener): void {
+		if (!this.#listeners.delete(listener)) return;
+		for (const part of listener.parts.values()) part.cancel();
+		listener.reply.drop();
+	}
+}
+
+/** The resources of an acknowledgement; undefined for any other message. */
+function acknowledgedUris(text: string): readonly string[] | undefined {
+	if (!text.includes('notifications/subscriptions/acknowledged')) return undefined;
+	const value: unknown = JSON.parse(text);
+	if (!isObject(value) || own(value, 'method') !== 'notifications/subscriptions/acknowledged') return undefined;
+	const params = own(value, 'params');
+	const notifications = isObject(params) ? own(params, 'notifications') : undefined;
+	const uris = isObject(notifications) ? own(notifications, 'resourceSubscriptions') : undefined;
+	return Array.isArray(uris) ? uris.filter((uri) => typeof uri === 'string') : [];
+}

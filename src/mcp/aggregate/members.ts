@@ -1,0 +1,159 @@
+/**
+ * The servers behind an aggregated endpoint: each is started when it is needed first, and one that cannot be started,
+ * or that ends, is absent, and delays none of the others.
+ */
+import type { Patience } from '../../channel.ts';
+import { SlipwayError, toSlipwayError } from '../../errors.ts';
+import { AGGREGATE_LIMITS } from '../../limits.ts';
+import { within } from './within.ts';
+
+/** A conversation with one server. */
+export interface MemberConversation {
+	readonly server: { readonly ended: Promise<SlipwayError>; hold(): () => void };
+	/** What the server said that it can do. */
+	readonly capabilities: object;
+	end(patience: Patience): Promise<void>;
+}
+
+export interface MembersOptions<C extends MemberConversation> {
+	/** The servers that there are now, in the order of their precedence. */
+	readonly names: () => readonly string[];
+	/** Begins a conversation with one. Rejects with a SlipwayError. */
+	readonly open: (name: string) => Promise<C>;
+	/** A server that some list was without is there. */
+	readonly onLate: (name: string) => void;
+	/** A server is there, before anybody else hears of it. */
+	readonly onOpen: (conversation: C) => void;
+}
+
+interface Member<C> {
+	readonly opening: Promise<C>;
+	conversation: C | undefined;
+	/** Since when it is known that it cannot be started. */
+	failedAtMs: number | undefined;
+	/** Whether somebody was told a list without it. */
+	missed: boolean;
+}
+
+/** INVARIANT: at most one conversation with each server; after `end` there is none. */
+export class Members<C extends MemberConversation> {
+	readonly #options: MembersOptions<C>;
+	readonly #members = new Map<string, Member<C>>();
+	#over = false;
+
+	constructor(options: MembersOptions<C>) {
+		this.#options = options;
+	}
+
+	/** Those that are there, in order. */
+	get present(): C[] {
+		return this.#options.names().flatMap((name) => this.#members.get(name)?.conversation ?? []);
+	}
+
+	/** How many servers there are, there or not. */
+	get count(): number {
+		return this.#options.names().length;
+	}
+
+	/** Whether there is a server of that name. */
+	has(name: string): boolean {
+		return this.rankOf(name) !== Number.POSITIVE_INFINITY;
+	}
+
+	/** The place of a server in the order of precedence; Infinity for one that there is not. */
+	rankOf(name: string): number {
+		const index = this.#options.names().indexOf(name);
+		return index === -1 ? Number.POSITIVE_INFINITY : index;
+	}
+
+	/** The conversation with one, begun if need be. Rejects with a SlipwayError. */
+	open(name: string): Promise<C> {
+		const known = this.#members.get(name);
+		if (known !== undefined && known.failedAtMs === undefined) return known.opening;
+		return this.#begin(name);
+	}
+
+	/** Every one that is there, or comes within the time that a list waits, in order. */
+	async openAll(): Promise<(readonly [name: string, conversation: C])[]> {
+		const names = this.#options.names();
+		const comings = names.map((name) => this.#openIfDue(name).catch(() => undefined));
+		const all = await Promise.all(comings.map((coming) => within(coming, AGGREGATE_LIMITS.listWaitMs)));
+		return names.flatMap((name, index) => {
+			const conversation = all[index];
+			if (conversation !== undefined) return [[name, conversation] as const];
+			const member = this.#members.get(name);
+			if (member !== undefined) member.missed = true;
+			return [];
+		});
+	}
+
+	/** Stops what they all say until the way back is called. */
+	hold(): () => void {
+		const releases = this.present.map(({ server }) => server.hold());
+		return () => {
+			for (const release of releases) release();
+		};
+	}
+
+	/** Ends what is no longer in the catalog. To be called every second or so. */
+	tick(): void {
+		if (this.#members.size === 0) return;
+		const names = this.#options.names();
+		for (const [name, { conversation }] of this.#members) {
+			if (names.includes(name)) continue;
+			this.#members.delete(name);
+			void conversation?.end('patient');
+		}
+	}
+
+	async end(patience: Patience): Promise<void> {
+		this.#over = true;
+		await Promise.all(
+			[...this.#members.values()].map(async ({ opening }) => {
+				const conversation = await opening.catch(() => undefined);
+				await conversation?.end(patience);
+			}),
+		);
+	}
+
+	/** One that could not be started a moment ago is not tried for every list. */
+	#openIfDue(name: string): Promise<C> {
+		const { failedAtMs, opening } = this.#members.get(name) ?? {};
+		const due = failedAtMs === undefined || performance.now() - failedAtMs > AGGREGATE_LIMITS.retryAfterMs;
+		return due || opening === undefined ? this.open(name) : opening;
+	}
+
+	#begin(name: string): Promise<C> {
+		if (this.#over) return Promise.reject(new SlipwayError('SLIPWAY_SESSION_ENDED'));
+		const missed = this.#members.get(name)?.missed ?? false;
+		const member: Member<C> = {
+			opening: this.#options.open(name),
+			conversation: undefined,
+			failedAtMs: undefined,
+			missed,
+		};
+		this.#members.set(name, member);
+		member.opening.then(
+			(conversation) => this.#arrive(name, member, conversation),
+			(error: unknown) => {
+				member.failedAtMs = performance.now();
+				member.missed ||= toSlipwayError(error).row.retryable;
+			},
+		);
+		return member.opening;
+	}
+
+	#arrive(name: string, member: Member<C>, conversation: C): void {
+		member.conversation = conversation;
+		void conversation.server.ended.then(() => {
+			if (this.#members.get(name) === member) this.#members.delete(name);
+		});
+		try {
+			this.#options.onOpen(conversation);
+		} catch (error) {
+			// Its first words were its last; that it has ended is told like any end.
+			if (!(error instanceof SlipwayError)) throw error;
+		}
+		if (member.missed) this.#options.onLate(name);
+	}
+}

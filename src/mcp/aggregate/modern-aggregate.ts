@@ -1,0 +1,236 @@
+/** Many servers as one, for requests of the second era (2026-07-28) of one client. */
+import type { Patience } from '../../channel.ts';
+import { RPC_CODES, SlipwayError, toSlipwayError } from '../../errors.ts';
+import { AGGREGATE_LIMITS } from '../../limits.ts';
+import type { Call, Reply } from '../exchange.ts';
+import {
+	errorText,
+	isObject,
+	notificationText,
+	own,
+	type RequestMessage,
+	type RpcError,
+	requestText,
+} from '../jsonrpc.ts';
+import { completeResult } from '../modern-results.ts';
+import { LISTEN, type ModernRequest, type ModernServer } from '../modern-server.ts';
+import type { Answer } from '../own-request.ts';
+import { type Envelope, metaOfEnvelope, REVISIONS } from '../revisions.ts';
+import { editMembers } from '../text.ts';
+import { AGGREGATE_CAPABILITIES, LIST_CHANGES, notFound, saysNotFound, taskIdIn } from './capabilities.ts';
+import { Directory, LISTS, type ListKind } from './directory.ts';
+import { ManyListeners } from './many-listeners.ts';
+import { type MemberConversation, Members } from './members.ts';
+import { PendingCall } from './pending-call.ts';
+import { routeOf, withName } from './route.ts';
+import { within } from './within.ts';
+
+interface ModernMember extends MemberConversation {
+	readonly server: ModernServer;
+}
+
+export interface ModernAggregateOptions {
+	/** The servers that there are now, in the order of their precedence. */
+	readonly names: () => readonly string[];
+	/** Begins a conversation with one, for requests with the envelope. */
+	readonly open: (name: string) => Promise<ModernMember>;
+	/** What the client says of itself. */
+	readonly envelope: Envelope;
+	/** Name and version of the aggregated server. */
+	readonly serverInfo: object;
+	readonly onMissing: (server: string, method: string, error: unknown) => void;
+}
+
+export class ModernAggregate implements ModernServer {
+	readonly ended: Promise<SlipwayError>;
+	readonly #options: ModernAggregateOptions;
+	readonly #members: Members<ModernMember>;
+	readonly #directory: Directory<ModernMember>;
+	readonly #listeners: ManyListeners;
+	readonly #end = Promise.withResolvers<SlipwayError>();
+	readonly #calls = new Set<PendingCall>();
+	readonly #serverInfo: string;
+
+	constructor(options: ModernAggregateOptions) {
+		this.#options = options;
+		this.#serverInfo = JSON.stringify(options.serverInfo);
+		this.ended = this.#end.promise;
+		this.#members = new Members({
+			names: options.names,
+			open: options.open,
+			onOpen: ({ server }) => this.#listeners.join(server),
+			onLate: () => this.#tellChanged(),
+		});
+		this.#directory = new Directory({
+			members: this.#members,
+			ask: ({ server }, method, params) => this.#ask(server, method, params),
+			onMissing: options.onMissing,
+		});
+		this.#listeners = new ManyListeners({
+			serverOf: async (uri) => {
+				const owner = await this.#directory.ownerOfResource(uri);
+				return owner === undefined ? undefined : (await this.#members.open(owner)).server;
+			},
+			present: () => this.#members.present.map(({ server }) => server),
+			servers: async () => (await this.#members.openAll()).map(([, { server }]) => server),
+		});
+	}
+
+	get inFlight(): number {
+		return this.#calls.size + this.#members.present.reduce((count, { server }) => count + server.inFlight, 0);
+	}
+
+	request(request: ModernRequest, reply: Reply): Call {
+		const { message } = request;
+		if (message.method === LISTEN) return this.#listeners.listen(request, reply);
+		const call = new PendingCall(() => {
+			this.#calls.delete(call);
+			reply.drop();
+		});
+		this.#calls.add(call);
+		this.#serve(call, request, reply).catch((error: unknown) => {
+			if (this.#finish(call)) reply.fail(message.id, toSlipwayError(error));
+		});
+		return call;
+	}
+
+	holds(requestState: string, message: RequestMessage): boolean {
+		const named = withName('{}', message).message;
+		return this.#members.present.some(({ server }) => server.holds(requestState, named));
+	}
+
+	hold(): () => void {
+		return this.#members.hold();
+	}
+
+	tick(nowMs: number): void {
+		this.#members.tick();
+		for (const { server } of this.#members.present) server.tick(nowMs);
+	}
+
+	/** What servers say goes through their own conversations. */
+	send(): boolean {
+		return true;
+	}
+
+	ask(): boolean {
+		return false;
+	}
+
+	async close(patience: Patience): Promise<void> {
+		const reason = new SlipwayError('SLIPWAY_SESSION_ENDED');
+		this.#listeners.end();
+		this.#end.resolve(reason);
+		await this.#members.end(patience);
+	}
+
+	async #serve(call: PendingCall, request: ModernRequest, reply: Reply): Promise<void> {
+		const { text, message } = request;
+		// Not before the caller has its Call.
+		await Promise.resolve();
+		const { method } = message;
+		const kind = LISTS.get(method);
+		if (method === 'server/discover') {
+			const supportedVersions = JSON.stringify(REVISIONS);
+			const capabilities = JSON.stringify(AGGREGATE_CAPABILITIES);
+			return this.#answer(call, message, editMembers('{}', { supportedVersions, capabilities }), reply);
+		}
+		if (kind !== undefined && kind.method !== 'tasks/list') return this.#list(kind, call, message, reply);
+		const route = await routeOf(this.#directory, text, message);
+		if (call.over) return;
+		const { server } = route;
+		const routed = { text: route.text, message: route.message, envelope: request.envelope };
+		const asking = this.#members.present.find((member) => holdsStateOf(member.server, route.message));
+		if (asking !== undefined) return call.hand(asking.server.request(routed, this.#noting(call, reply, server)));
+		if (server === undefined || !this.#members.has(server)) return this.#tryAll(call, request, reply);
+		const member = await this.#members.open(server);
+		if (!call.over) call.hand(member.server.request(routed, this.#noting(call, reply, server)));
+	}
+
+	async #list(kind: ListKind, call: PendingCall, message: RequestMessage, reply: Reply): Promise<void> {
+		const list = await this.#directory.list(kind);
+		this.#answer(call, message, editMembers('{}', { [kind.member]: list }), reply);
+	}
+
+	/** What is nobody's by the lists: the first that answers without an error knows it. */
+	async #tryAll(call: PendingCall, { message }: ModernRequest, reply: Reply): Promise<void> {
+		const { id, method, params = {} } = message;
+		let refusal: RpcError = notFound(message, RPC_CODES.invalidParams);
+		// A name says whose it is.
+		const candidates = method === 'tools/call' || method === 'prompts/get' ? [] : await this.#members.openAll();
+		for (const [, { server }] of candidates) {
+			const answer = await within(this.#ask(server, method, params), AGGREGATE_LIMITS.listWaitMs);
+			if (answer === undefined) continue;
+			if (answer.message.ok) {
+				if (!this.#finish(call)) return;
+				const text = editMembers(answer.text, { id: JSON.stringify(id) });
+				return reply.answer(text, { kind: 'response', id, ok: true, result: answer.message.result });
+			}
+			if (!saysNotFound(answer.message.error)) refusal = answer.message.error;
+		}
+		if (this.#finish(call)) reply.answer(errorText(id, refusal), { kind: 'response', id, ok: false, error: refusal });
+	}
+
+	#answer(call: PendingCall, { id, method }: RequestMessage, result: string, reply: Reply): void {
+		if (!this.#finish(call)) return;
+		const text = `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${result}}`;
+		reply.answer(completeResult(text, {}, method, this.#serverInfo), { kind: 'response', id, ok: true, result: {} });
+	}
+
+	#finish(call: PendingCall): boolean {
+		this.#calls.delete(call);
+		return call.finish();
+	}
+
+	/** The reply, with an eye on its end, and on the tasks that come of it. */
+	#noting(call: PendingCall, reply: Reply, server: string | undefined): Reply {
+		return {
+			get attached() {
+				return reply.attached;
+			},
+			related: (text) => reply.related(text),
+			answer: (text, message) => {
+				this.#finish(call);
+				const taskId = message.ok && isObject(message.result) ? taskIdIn(message.result) : undefined;
+				if (taskId !== undefined && server !== undefined) this.#directory.noteTask(taskId, server);
+				reply.answer(text, message);
+			},
+			fail: (id, error) => {
+				this.#finish(call);
+				reply.fail(id, error);
+			},
+			drop: () => {
+				this.#finish(call);
+				reply.drop();
+			},
+		};
+	}
+
+	#ask(server: ModernServer, method: string, params: object): Promise<Answer> {
+		const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+		const { envelope } = this.#options;
+		const enveloped = { ...params, _meta: metaOfEnvelope(envelope) };
+		const message: RequestMessage = { kind: 'request', id: 'slipway', method, params: enveloped };
+		server.request(
+			{ text: requestText(message.id, method, enveloped), message, envelope },
+			{
+				attached: true,
+				related: () => undefined,
+				answer: (text, answer) => resolve({ text, message: answer }),
+				fail: (_, error) => reject(error),
+				drop: () => reject(new SlipwayError('SLIPWAY_SESSION_ENDED')),
+			},
+		);
+		return promise;
+	}
+
+	#tellChanged(): void {
+		for (const method of LIST_CHANGES) this.#listeners.tell(notificationText(method), method);
+	}
+}
+
+/** Whether a request brings answers to a question of that server. */
+function holdsStateOf(server: ModernServer, message: RequestMessage): boolean {
+	const state = message.params === undefined ? undefined : own(message.params, 'requestState');
+	return typeof state === 'string' && server.holds(state, message);
+}

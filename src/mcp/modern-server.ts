@@ -1,0 +1,128 @@
+/**
+ * A server as requests of the second era (2026-07-28) see it, and the plain case of one: a server that speaks it
+ * itself. Whatever it says passes through; what has no request or subscription that it belongs to has no reader.
+ */
+import type { SlipwayError } from '../errors.ts';
+import type { Call, Exchange, Question, Reply, Standing } from './exchange.ts';
+import type { NotificationMessage, RequestMessage, ResponseMessage, RpcId } from './jsonrpc.ts';
+import { answerWith } from './own-request.ts';
+import { type Envelope, REVISIONS, SUBSCRIPTION_KEY } from './revisions.ts';
+import { editMembers } from './text.ts';
+import type { Upstream } from './upstream.ts';
+
+/** A request of a client, with what the client says of itself in it. */
+export interface ModernRequest {
+	readonly text: string;
+	readonly message: RequestMessage;
+	readonly envelope: Envelope;
+}
+
+export interface ModernServer extends Standing {
+	/** Requests without an answer, and calls that wait for their client to come back, but no subscriptions. */
+	readonly inFlight: number;
+	/** Resolves with the reason when the conversation is over. */
+	readonly ended: Promise<SlipwayError>;
+	/** Takes a request. To be cancelled when the client has gone. Throws a SlipwayError when it cannot be served. */
+	request(request: ModernRequest, reply: Reply): Call;
+	/** Whether a requestState was given out here for that request. */
+	holds(requestState: string, request: RequestMessage): boolean;
+	/** Stops what the server says until the way back is called. */
+	hold(): () => void;
+	/** To be called every second or so. */
+	tick(nowMs: number): void;
+}
+
+/** The request that opens a subscription, and lasts as long as it does. */
+export const LISTEN = 'subscriptions/listen';
+
+/** Ends a subscription in order. Source: MCP 2026-07-28, basic/patterns/subscriptions#graceful-closure. */
+export function endSubscription(reply: Reply, id: RpcId): void {
+	answerWith(reply, id, { resultType: 'complete', _meta: { [SUBSCRIPTION_KEY]: id } });
+}
+
+export class DirectServer implements ModernServer {
+	readonly #upstream: Upstream;
+	readonly #callTimeoutMs: number;
+
+	constructor(upstream: Upstream, callTimeoutMs: number) {
+		this.#upstream = upstream;
+		this.#callTimeoutMs = callTimeoutMs;
+	}
+
+	get inFlight(): number {
+		return this.#upstream.inFlight;
+	}
+
+	get ended(): Promise<SlipwayError> {
+		return this.#upstream.ended;
+	}
+
+	request({ text, message, envelope }: ModernRequest, reply: Reply): Call {
+		return this.#upstream.request(text, message, {
+			exchange: new DirectExchange(message.method, envelope, reply),
+			timeoutMs: message.method === LISTEN ? Number.POSITIVE_INFINITY : this.#callTimeoutMs,
+		});
+	}
+
+	/** The server keeps its state to itself. */
+	holds(): boolean {
+		return false;
+	}
+
+	hold(): () => void {
+		return this.#upstream.hold();
+	}
+
+	tick(): void {}
+
+	send(): boolean {
+		return true;
+	}
+
+	ask(): boolean {
+		return false;
+	}
+}
+
+class DirectExchange implements Exchange {
+	readonly #method: string;
+	readonly #envelope: Envelope;
+	readonly #reply: Reply;
+
+	constructor(method: string, envelope: Envelope, reply: Reply) {
+		this.#method = method;
+		this.#envelope = envelope;
+		this.#reply = reply;
+	}
+
+	/** Log lines that were asked for. A server of this era has no questions. */
+	takes({ kind }: RequestMessage | NotificationMessage): boolean {
+		return kind === 'notification' && this.#envelope.logLevel !== undefined && this.#method !== LISTEN;
+	}
+
+	tell(text: string): void {
+		this.#reply.related(text);
+	}
+
+	ask(_: Question): void {}
+
+	/** Clients may speak the first era here too, whatever the server speaks. */
+	answer(text: string, message: ResponseMessage): void {
+		const discovered = this.#method === 'server/discover' && message.ok;
+		const supportedVersions = JSON.stringify(REVISIONS);
+		this.#reply.answer(
+			discovered ? editMembers(text, { result: (result = '{}') => editMembers(result, { supportedVersions }) }) : text,
+			message,
+		);
+	}
+
+	/** The end of a subscription that is ours is a result, so that clients know it for no accident. */
+	fail(id: RpcId, error: SlipwayError): void {
+		if (this.#method === LISTEN && error.code === 'SLIPWAY_SESSION_ENDED') endSubscription(this.#reply, id);
+		else this.#reply.fail(id, error);
+	}
+
+	drop(): void {
+		this.#reply.drop();
+	}
+}

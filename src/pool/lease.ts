@@ -1,0 +1,22 @@
+/** The Lease: a hold on an Instance, and what it takes to get one. */
+import type { Patience } from '../channel.ts';
+import type { ServerName } from '../ids.ts';
+import type { Standing } from '../mcp/exchange.ts';
+import type { Upstream, UpstreamObserver } from '../mcp/upstream.ts';
+
+/** A hold on an Instance. */
+export interface Lease {
+	readonly upstream: Upstream;
+	/** Gives the Instance back. Idempotent. Resolves when it is gone. */
+	release(patience: Patience): Promise<void>;
+}
+
+export interface LeaseRequest {
+	readonly server: ServerName;
+	readonly standing: Standing;
+	readonly observer: UpstreamObserver;
+	/** Aborting gives the request up, and the Instance if it was on its way. */
+	readonly signal: AbortSignal;
+	/** Asked when no more Instances may run: ends one that is not used, if there is one, and resolves with whether. */
+	readonly makeRoom: () => Promise<boolean>;
+}

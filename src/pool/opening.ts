@@ -1,0 +1,184 @@
+/**
+ * The first words with a server: which of the two eras it speaks, and what it says of itself.
+ *
+ * A client of the first era is given the first where the server has it, and one of the second the second: then the
+ * conversation passes through as it is. What a server does with a first word of the other era is not to be relied on:
+ * most answer with an error, some say nothing, some exit.
+ *
+ * Source: https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/stdio#backward-compatibility
+ */
+import { SlipwayError } from '../errors.ts';
+import { INSTANCE_LIMITS } from '../limits.ts';
+import type { Call } from '../mcp/exchange.ts';
+import { notificationText, own, type RequestMessage } from '../mcp/jsonrpc.ts';
+import { type Answer, ask, askWith } from '../mcp/own-request.ts';
+import {
+	type Envelope,
+	envelopeOfInitialize,
+	LEGACY_REVISIONS,
+	MODERN_REVISION,
+	metaOfEnvelope,
+	NAMELESS_CLIENT,
+} from '../mcp/revisions.ts';
+import type { EraFacts } from './eras.ts';
+import type { Lease } from './lease.ts';
+
+/** Who wants the conversation. */
+export type Opener =
+	| { readonly era: 'legacy'; readonly text: string; readonly message: RequestMessage }
+	| { readonly era: 'modern'; readonly envelope: Envelope };
+
+/**
+ * A conversation that has begun; `answer` is to `initialize` (legacy) or `server/discover` (modern). When the server
+ * refused a client's own `initialize`, it is that error, and nothing has begun.
+ */
+export interface Opened {
+	readonly era: 'legacy' | 'modern';
+	readonly lease: Lease;
+	readonly answer: Answer;
+}
+
+/**
+ * Opens a conversation. On failure nothing is left of it.
+ *
+ * @param launch gives a Lease on a new Instance
+ * @throws SlipwayError of the launch or of the server; SLIPWAY_HANDSHAKE_REFUSED when it answers us with an error
+ */
+export async function open(launch: () => Promise<Lease>, opener: Opener, facts: EraFacts): Promise<Opened> {
+	const opening = new Opening(launch, facts);
+	try {
+		return opener.era === 'legacy' ? await opening.legacyFirst(opener) : await opening.modernFirst(opener.envelope);
+	} catch (error) {
+		await opening.giveUp();
+		throw error;
+	}
+}
+
+class Opening {
+	readonly #launch: () => Promise<Lease>;
+	readonly #facts: EraFacts;
+	#lease: Lease | undefined;
+
+	constructor(launch: () => Promise<Lease>, facts: EraFacts) {
+		this.#launch = launch;
+		this.#facts = facts;
+	}
+
+	async giveUp(): Promise<void> {
+		await this.#lease?.release('prompt');
+	}
+
+	async modernFirst(envelope: Envelope): Promise<Opened> {
+		if (this.#facts.modern !== false) {
+			const opened = await this.#discover(envelope);
+			if (opened !== undefined) return opened;
+		}
+		const { clientInfo = NAMELESS_CLIENT, capabilities } = envelope;
+		const params = { protocolVersion: LEGACY_REVISIONS[0], capabilities, clientInfo };
+		const lease = await this.#instance();
+		const answer = await ask(lease.upstream, 'initialize', params, { timeoutMs: INSTANCE_LIMITS.startTimeoutMs });
+		if (!answer.message.ok) throw refusal(answer.message.error.message);
+		this.#facts.modern = false;
+		const opened = this.#begin('legacy', answer);
+		lease.upstream.notify(notificationText('notifications/initialized'));
+		return opened;
+	}
+
+	async legacyFirst({ text, message }: Extract<Opener, { era: 'legacy' }>): Promise<Opened> {
+		let refused: Answer | undefined;
+		let failure: SlipwayError | undefined;
+		if (this.#facts.legacy !== false) {
+			try {
+				const { upstream } = await this.#instance();
+				const answer = await askWith(upstream, text, message, { timeoutMs: INSTANCE_LIMITS.startTimeoutMs });
+				if (answer.message.ok) return this.#begin('legacy', answer);
+				refused = answer;
+			} catch (error) {
+				if (this.#facts.legacy || !isExit(error)) throw error;
+				if (this.#facts.modern === false) {
+					// Both were tried in vain. It may have been an accident each time: the next client has both tried again.
+					delete this.#facts.modern;
+					throw error;
+				}
+				failure = error;
+			}
+		}
+		const opened = this.#facts.modern === false ? undefined : await this.#discover(envelopeOfInitialize(message));
+		if (opened !== undefined) {
+			this.#facts.legacy = false;
+			return opened;
+		}
+		this.#facts.modern = false;
+		// The server refused in its own words, which the client gets.
+		if (refused !== undefined && this.#lease !== undefined)
+			return { era: 'legacy', lease: this.#lease, answer: refused };
+		throw failure ?? refusal('It does not speak the revisions with `initialize`.');
+	}
+
+	/** Asks in the words of the second era. Returns undefined when the server does not speak it. */
+	async #discover(envelope: Envelope): Promise<Opened | undefined> {
+		const lease = await this.#instance();
+		const meta = metaOfEnvelope(envelope);
+		const known = this.#facts.modern === true;
+		let call: Call | undefined;
+		let silent = false;
+		const timer = setTimeout(
+			() => {
+				silent = true;
+				call?.cancel();
+			},
+			known ? INSTANCE_LIMITS.startTimeoutMs : INSTANCE_LIMITS.probeTimeoutMs,
+		);
+		try {
+			const answer = await ask(
+				lease.upstream,
+				'server/discover',
+				{ _meta: meta },
+				{
+					timeoutMs: INSTANCE_LIMITS.startTimeoutMs,
+					onCall: (made) => {
+						call = made;
+					},
+				},
+			);
+			if (speaksModern(answer)) return this.#begin('modern', answer, meta);
+			if (known && !answer.message.ok) throw refusal(answer.message.error.message);
+			this.#facts.modern = false;
+		} catch (error) {
+			if (known && silent) throw new SlipwayError('SLIPWAY_START_TIMEOUT');
+			// Silence leaves the Instance as it was, and an exit is an answer of a kind; the rest is no word about eras.
+			if (known || (lease.upstream.over && !isExit(error))) throw error;
+		} finally {
+			clearTimeout(timer);
+		}
+		return undefined;
+	}
+
+	/** The Instance at hand, or a new one when there is none or it has exited. */
+	async #instance(): Promise<Lease> {
+		if (this.#lease?.upstream.over === false) return this.#lease;
+		this.#lease = await this.#launch();
+		return this.#lease;
+	}
+
+	#begin(era: Opened['era'], answer: Answer, meta?: object): Opened {
+		if (this.#lease === undefined) throw new Error('nobody answered');
+		this.#facts[era] = true;
+		this.#lease.upstream.opened(meta);
+		return { era, lease: this.#lease, answer };
+	}
+}
+
+function speaksModern({ message }: Answer): boolean {
+	if (!message.ok || typeof message.result !== 'object' || message.result === null) return false;
+	const versions = own(message.result, 'supportedVersions');
+	return Array.isArray(versions) && versions.includes(MODERN_REVISION);
+}
+
+function isExit(error: unknown): error is SlipwayError {
+	return error instanceof SlipwayError && error.code === 'SLIPWAY_START_FAILED';
+}
+
+function refusal(reason: string): SlipwayError {
+	return new SlipwayError('SLIPWAY_HANDSHAKE_REFUSED', { reason: reason.slice(0, INSTANCE_LIMITS.refusalCharsMax) });
+}

@@ -1,0 +1,198 @@
+/** What a path of the gateway leads to: one server, or many as one. Conversations of either era begin here. */
+import type { Patience } from '../channel.ts';
+import type { ServerView } from '../launcher/contract.ts';
+import type { Log } from '../log.ts';
+import type { LegacyServer, Question, Standing } from '../mcp/exchange.ts';
+import type { HeaderParam } from '../mcp/header-params.ts';
+import { isObject, type NotificationMessage, own, type RequestMessage } from '../mcp/jsonrpc.ts';
+import { LegacyEmulation } from '../mcp/legacy-emulation.ts';
+import { ModernBridge } from '../mcp/modern-bridge.ts';
+import { DirectServer, type ModernServer } from '../mcp/modern-server.ts';
+import { type Answer, answerPing } from '../mcp/own-request.ts';
+import { type Envelope, envelopeOfInitialize, metaOfEnvelope } from '../mcp/revisions.ts';
+import type { UpstreamObserver } from '../mcp/upstream.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Absences } from './absences.ts';
+import type { LeaseRequest } from './lease.ts';
+import type { Opened } from './opening.ts';
+import type { Pool } from './pool.ts';
+import type { ToolHeaders } from './tool-headers.ts';
+
+/** Who opens a conversation, and how it gives up. */
+export type OpenOptions = Pick<LeaseRequest, 'signal' | 'makeRoom'>;
+
+/** A conversation of the first era, with the server's answer to `initialize`. */
+export interface LegacyConversation {
+	readonly server: LegacyServer;
+	readonly answer: Answer;
+	/** What the server said that it can do. */
+	readonly capabilities: object;
+	readonly callTimeoutMs: number;
+	/** To be called every second or so. */
+	tick(): void;
+	/** Resolves when its Instances are gone. */
+	end(patience: Patience): Promise<void>;
+}
+
+/** A conversation in which requests of the second era are served. */
+export interface ModernConversation {
+	readonly server: ModernServer;
+	/** Whether the server was told of one client, and no other may use it. */
+	readonly personal: boolean;
+	/** What the server said that it can do. */
+	readonly capabilities: object;
+	end(patience: Patience): Promise<void>;
+}
+
+export interface Target {
+	/** For logs, metrics and /status: the name of the server, or the path of the endpoint. */
+	readonly name: string;
+	readonly callTimeoutMs: number;
+	/** Whether it is in the catalog, and enabled. */
+	readonly served: boolean;
+	/** Whether it speaks 2026-07-28 by itself; undefined when that was not tried. */
+	readonly speaksModern: boolean | undefined;
+	/** The arguments that a tool wants repeated in headers, as far as that is known. */
+	headerParams(tool: string): readonly HeaderParam[];
+	/** Begins a conversation with a client's own `initialize`. Rejects with a SlipwayError. */
+	openLegacy(
+		text: string,
+		message: RequestMessage,
+		standing: Standing,
+		options: OpenOptions,
+	): Promise<LegacyConversation>;
+	/** Begins a conversation for requests with that envelope. Rejects with a SlipwayError. */
+	openModern(envelope: Envelope, options: OpenOptions): Promise<ModernConversation>;
+}
+
+export interface TargetDependencies {
+	readonly pool: Pool;
+	readonly metrics: Metrics;
+	readonly log: Log;
+	readonly toolHeaders: ToolHeaders;
+	readonly absences: Absences;
+	/** The server as it stands in the catalog, if it is in it and enabled. */
+	readonly find: (name: string) => ServerView | undefined;
+}
+
+/** One server. */
+export class ServerTarget implements Target {
+	readonly name: string;
+	readonly callTimeoutMs: number;
+	readonly #server: ServerView;
+	readonly #dependencies: TargetDependencies;
+
+	constructor(server: ServerView, dependencies: TargetDependencies) {
+		this.name = server.name;
+		this.callTimeoutMs = server.callTimeoutMs;
+		this.#server = server;
+		this.#dependencies = dependencies;
+	}
+
+	get served(): boolean {
+		return this.#dependencies.find(this.name) !== undefined;
+	}
+
+	get speaksModern(): boolean | undefined {
+		return this.#dependencies.pool.speaksModern(this.#server.name);
+	}
+
+	headerParams(tool: string): readonly HeaderParam[] {
+		return this.#dependencies.toolHeaders.of(this.name, tool);
+	}
+
+	async openLegacy(
+		text: string,
+		message: RequestMessage,
+		standing: Standing,
+		options: OpenOptions,
+	): Promise<LegacyConversation> {
+		const { era, lease, answer } = await this.#open({ ...options, standing }, { era: 'legacy', text, message });
+		const { release: end } = lease;
+		const { callTimeoutMs } = this;
+		const common = { capabilities: capabilitiesIn(answer), callTimeoutMs, end, tick: () => undefined };
+		if (era === 'legacy') return { ...common, server: lease.upstream, answer };
+		const meta = metaOfEnvelope(envelopeOfInitialize(message));
+		const emulation = new LegacyEmulation({ upstream: lease.upstream, introduction: answer, meta, standing });
+		return { ...common, server: emulation, answer: emulation.introduce(message) };
+	}
+
+	async openModern(envelope: Envelope, options: OpenOptions): Promise<ModernConversation> {
+		const standing = new LateStanding();
+		const { era, lease, answer } = await this.#open({ ...options, standing }, { era: 'modern', envelope });
+		const { callTimeoutMs } = this;
+		const server =
+			era === 'modern'
+				? new DirectServer(lease.upstream, callTimeoutMs)
+				: new ModernBridge({
+						server: lease.upstream,
+						introduction: answer,
+						capabilities: envelope.capabilities,
+						callTimeoutMs,
+					});
+		standing.become(server);
+		return { server, personal: era === 'legacy', capabilities: capabilitiesIn(answer), end: lease.release };
+	}
+
+	#open(
+		request: Pick<LeaseRequest, 'standing' | 'signal' | 'makeRoom'>,
+		opener: Parameters<Pool['open']>[1],
+	): Promise<Opened> {
+		const observer = observe(this.name, this.#dependencies);
+		return this.#dependencies.pool.open({ ...request, server: this.#server.name, observer }, opener);
+	}
+}
+
+/** Where a server's messages go when it is not known yet who reads them. What comes before is lost. */
+export class LateStanding implements Standing {
+	#standing: Standing | undefined;
+
+	become(standing: Standing): void {
+		this.#standing = standing;
+	}
+
+	send(text: string, message: NotificationMessage): boolean {
+		return this.#standing?.send(text, message) ?? false;
+	}
+
+	ask(question: Question): boolean {
+		return this.#standing?.ask(question) ?? answerPing(question);
+	}
+}
+
+/** Metrics and log lines of what a server does. */
+function observe(server: string, { metrics, log, toolHeaders }: TargetDependencies): UpstreamObserver {
+	return {
+		onCall: (report) => {
+			metrics.call(server, report);
+			const { method, tool, outcome } = report;
+			log.debug('call', {
+				server,
+				method,
+				...(tool === undefined ? {} : { tool }),
+				code: outcome,
+				durationMs: Math.round(report.durationMs),
+			});
+		},
+		onNoise: (bytes, told) => {
+			metrics.noise(server);
+			if (told) log.warn('noise on stdout', { server, bytes });
+		},
+		onTools: (tools) => {
+			toolHeaders.learn(server, tools);
+			metrics.tools(server, namesOf(tools));
+		},
+	};
+}
+
+function namesOf(tools: readonly unknown[]): string[] {
+	return tools.flatMap((tool) => {
+		const name = isObject(tool) ? own(tool, 'name') : undefined;
+		return typeof name === 'string' ? [name] : [];
+	});
+}
+
+function capabilitiesIn({ message }: Answer): object {
+	const capabilities = message.ok && isObject(message.result) ? own(message.result, 'capabilities') : undefined;
+	return isObject(capabilities) ? capabilities : {};
+}
