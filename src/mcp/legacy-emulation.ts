@@ -2,23 +2,23 @@
  * A server that speaks 2026-07-28 alone, for a conversation of the first era: `initialize` and what else the second
  * has no more is answered here, every message gets its envelope, and `input_required` becomes questions to the client.
  */
-import { RPC_CODES, SlipwayError } from '../errors.ts';
-import { BRIDGE_LIMITS, SESSION_LIMITS } from '../limits.ts';
-import type { Call, CallOptions, Exchange, LegacyServer, Question, Standing } from './exchange.ts';
+import { SlipwayError } from '../errors.ts';
+import { BRIDGE_LIMITS } from '../limits.ts';
+import { EmulatedCall, type EmulatedCallKeeper } from './emulated-call.ts';
+import type { Call, CallOptions, LegacyServer, Standing } from './exchange.ts';
 import {
 	errorText,
 	isObject,
 	type NotificationMessage,
 	own,
 	type RequestMessage,
-	type ResponseMessage,
-	type RpcError,
 	type RpcId,
 	requestText,
 } from './jsonrpc.ts';
+import { ListenExchange, type ListenOptions } from './listen-exchange.ts';
 import { LISTEN } from './modern-server.ts';
 import { type Answer, answerWith } from './own-request.ts';
-import { ENVELOPE_KEYS, revisionForInitialize, SERVER_INFO_KEY, SUBSCRIPTION_KEY } from './revisions.ts';
+import { ENVELOPE_KEYS, revisionForInitialize, SERVER_INFO_KEY } from './revisions.ts';
 import { editMembers, memberText } from './text.ts';
 import type { Upstream } from './upstream.ts';
 
@@ -39,7 +39,7 @@ const LIST_CHANGES = Object.freeze({
 	resources: 'resourcesListChanged',
 });
 
-export class LegacyEmulation implements LegacyServer {
+export class LegacyEmulation implements LegacyServer, EmulatedCallKeeper {
 	readonly #options: EmulationOptions;
 	readonly #introduction: { readonly text: string; readonly capabilities: object };
 	/** Calls whose client is asked. */
@@ -141,8 +141,9 @@ export class LegacyEmulation implements LegacyServer {
 			const declared = own(this.#introduction.capabilities, capability);
 			return isObject(declared) && own(declared, 'listChanged') === true;
 		});
-		if (told.length > 0)
-			this.#listen(Object.fromEntries(told.map(([, filter]) => [filter, true])), undefined, () => undefined);
+		if (told.length === 0) return;
+		const filter = Object.fromEntries(told.map(([, part]) => [part, true]));
+		this.#listen(filter, { uri: undefined, onBegun: () => undefined, onOver: () => undefined });
 	}
 
 	#subscribe({ id, params = {} }: RequestMessage, options: CallOptions): Call {
@@ -152,14 +153,23 @@ export class LegacyEmulation implements LegacyServer {
 		if (this.#subscriptions.has(uri)) return answerNow(options, id);
 		if (this.#subscriptions.size >= BRIDGE_LIMITS.subscriptionsMax) throw new SlipwayError('SLIPWAY_CALLS_FULL');
 		let over = false;
-		const listening = this.#listen({ resourceSubscriptions: [uri] }, uri, (refusal) => {
-			if (over) return;
-			over = true;
-			options.onEnd?.();
-			if (refusal === undefined) return answerWith(options.exchange, id, {});
-			this.#unsubscribe(uri);
-			options.exchange.answer(errorText(id, refusal), { kind: 'response', id, ok: false, error: refusal });
-		});
+		const listening: Call = this.#listen(
+			{ resourceSubscriptions: [uri] },
+			{
+				uri,
+				onBegun: (refusal) => {
+					if (over) return;
+					over = true;
+					options.onEnd?.();
+					if (refusal === undefined) return answerWith(options.exchange, id, {});
+					this.#unsubscribe(uri);
+					options.exchange.answer(errorText(id, refusal), { kind: 'response', id, ok: false, error: refusal });
+				},
+				onOver: () => {
+					if (this.#subscriptions.get(uri) === listening) this.#subscriptions.delete(uri);
+				},
+			},
+		);
 		this.#subscriptions.set(uri, listening);
 		return {
 			cancel: () => {
@@ -178,235 +188,16 @@ export class LegacyEmulation implements LegacyServer {
 		this.#subscriptions.delete(uri);
 	}
 
-	/** Opens a subscription. `onBegun` hears once whether the server took it. */
-	#listen(notifications: object, uri: string | undefined, onBegun: (refusal: RpcError | undefined) => void): Call {
+	/** Opens a subscription. */
+	#listen(notifications: object, options: Omit<ListenOptions, 'standing'>): Call {
 		const message: RequestMessage = { kind: 'request', id: 'slipway', method: LISTEN, params: { notifications } };
-		const exchange = new ListenExchange(this.#options.standing, uri, onBegun);
+		const exchange = new ListenExchange({ ...options, standing: this.#options.standing });
 		const text = requestText(message.id, message.method, { notifications });
 		return this.forward(text, message, { exchange, timeoutMs: Number.POSITIVE_INFINITY });
 	}
 }
 
 const NAMELESS_SERVER = JSON.stringify({ name: 'unnamed', version: '0' });
-
-/** A call, with as many requests to the server as it has rounds of questions. */
-class EmulatedCall implements Exchange, Call {
-	readonly #emulation: LegacyEmulation;
-	readonly #options: CallOptions;
-	readonly #request: { readonly text: string; readonly message: RequestMessage };
-	#call: Call | undefined;
-	#round = 0;
-	/** Questions that the client has not answered, by the server's key; and the answers, as JSON. */
-	readonly #open = new Map<string, Question>();
-	readonly #answers = new Map<string, string>();
-	#requestState: string | undefined;
-	#timer: NodeJS.Timeout | undefined;
-	#over = false;
-
-	constructor(
-		emulation: LegacyEmulation,
-		options: CallOptions,
-		request: { readonly text: string; readonly message: RequestMessage },
-	) {
-		this.#emulation = emulation;
-		this.#options = options;
-		this.#request = request;
-	}
-
-	send(): void {
-		const { text, message } = this.#request;
-		const inputResponses = `{${[...this.#answers].map(([key, answer]) => `${JSON.stringify(key)}:${answer}`).join(',')}}`;
-		const answered = this.#round > 0 && this.#answers.size > 0;
-		const requestState = this.#requestState;
-		const next =
-			this.#round === 0
-				? text
-				: editMembers(text, {
-						params: (params = '{}') => editMembers(params, { ...(answered ? { inputResponses } : {}), requestState }),
-					});
-		this.#answers.clear();
-		this.#call = this.#emulation.forward(next, message, { exchange: this, timeoutMs: this.#options.timeoutMs });
-	}
-
-	takes(message: RequestMessage | NotificationMessage): boolean {
-		return message.kind === 'notification' && this.#options.exchange.takes(message);
-	}
-
-	tell(text: string, message: NotificationMessage): void {
-		this.#options.exchange.tell(text, message);
-	}
-
-	/** A server of the second era makes no requests. */
-	ask(_: Question): void {}
-
-	answer(text: string, message: ResponseMessage): void {
-		const result = message.ok && isObject(message.result) ? message.result : {};
-		if (own(result, 'resultType') === 'input_required') return this.#askClient(text, result);
-		this.#finish(() => this.#options.exchange.answer(text, message));
-	}
-
-	fail(id: RpcId, error: SlipwayError): void {
-		this.#finish(() => this.#options.exchange.fail(id, error));
-	}
-
-	drop(): void {
-		this.#finish(() => this.#options.exchange.drop());
-	}
-
-	cancel(params?: object): void {
-		if (this.#open.size === 0) this.#call?.cancel(params);
-		else this.drop();
-	}
-
-	/** Ends a call whose client is asked. */
-	failNow(error: SlipwayError): void {
-		this.fail(this.#request.message.id, error);
-	}
-
-	#askClient(text: string, result: object): void {
-		this.#round += 1;
-		const state = own(result, 'requestState');
-		this.#requestState = typeof state === 'string' ? JSON.stringify(state) : undefined;
-		const requests = own(result, 'inputRequests');
-		const texts = memberText(memberText(text, 'result') ?? '{}', 'inputRequests') ?? '{}';
-		const asked = isObject(requests) ? Object.keys(requests) : [];
-		if (this.#round > BRIDGE_LIMITS.roundsMax)
-			return this.failNow(new SlipwayError('SLIPWAY_CALL_TIMEOUT', { reason: 'It asked again and again.' }));
-		const questions = asked.map((key) => this.#questionOf(key, memberText(texts, key) ?? '{}'));
-		this.#emulation.setAsking(this, true);
-		this.#timer = setTimeout(
-			() =>
-				this.failNow(new SlipwayError('SLIPWAY_CALL_TIMEOUT', { reason: 'The client was asked and did not answer.' })),
-			SESSION_LIMITS.callTimeoutMsMax,
-		);
-		for (const question of questions) this.#open.set(String(question.message.id), question);
-		for (const question of questions) {
-			if (this.#over) return;
-			if (this.#options.exchange.takes(question.message)) this.#options.exchange.ask(question);
-			else if (!this.#emulation.standing.ask(question)) return this.failNow(new SlipwayError('SLIPWAY_CLIENT_GONE'));
-		}
-		this.#goOn();
-	}
-
-	#questionOf(key: string, text: string): Question {
-		const value: unknown = JSON.parse(text);
-		const method = isObject(value) ? own(value, 'method') : undefined;
-		const params = isObject(value) ? own(value, 'params') : undefined;
-		const idText = JSON.stringify(key);
-		return {
-			message: {
-				kind: 'request',
-				id: key,
-				method: typeof method === 'string' ? method : '',
-				params: isObject(params) ? params : undefined,
-			},
-			text: editMembers(text, { jsonrpc: '"2.0"', id: idText }),
-			answer: (answer, message) => {
-				if (!this.#open.delete(key)) return;
-				if (!message.ok) return this.#refuse(message.error);
-				this.#answers.set(key, memberText(answer, 'result') ?? '{}');
-				this.#goOn();
-			},
-			refuse: (error) => {
-				if (this.#open.delete(key)) this.#refuse(error);
-			},
-			onWithdrawn: undefined,
-		};
-	}
-
-	/** The second era knows no answer but the one that was asked for: the call ends with what the client said. */
-	#refuse(error: RpcError): void {
-		const { id } = this.#request.message;
-		this.#finish(() => this.#options.exchange.answer(errorText(id, error), { kind: 'response', id, ok: false, error }));
-	}
-
-	#goOn(): void {
-		if (this.#open.size > 0 || this.#over) return;
-		this.#stopAsking();
-		try {
-			this.send();
-		} catch (error) {
-			if (!(error instanceof SlipwayError)) throw error;
-			this.failNow(error);
-		}
-	}
-
-	#stopAsking(): void {
-		clearTimeout(this.#timer);
-		this.#emulation.setAsking(this, false);
-		for (const question of this.#open.values()) question.onWithdrawn?.(undefined);
-		this.#open.clear();
-	}
-
-	#finish(end: () => void): void {
-		if (this.#over) return;
-		this.#over = true;
-		this.#stopAsking();
-		this.#options.onEnd?.();
-		end();
-	}
-}
-
-/** A subscription of ours: what comes of it goes to the client as changes did before there were subscriptions. */
-class ListenExchange implements Exchange {
-	readonly #standing: Standing;
-	readonly #uri: string | undefined;
-	readonly #onBegun: (refusal: RpcError | undefined) => void;
-	#begun = false;
-
-	constructor(standing: Standing, uri: string | undefined, onBegun: (refusal: RpcError | undefined) => void) {
-		this.#standing = standing;
-		this.#uri = uri;
-		this.#onBegun = onBegun;
-	}
-
-	takes(): boolean {
-		return false;
-	}
-
-	tell(text: string, message: NotificationMessage): void {
-		if (message.method === 'notifications/subscriptions/acknowledged') return this.#begin(this.#refusalIn(message));
-		const bare = editMembers(text, {
-			params: (params = '{}') =>
-				editMembers(params, {
-					_meta: (meta = '{}') => {
-						const left = editMembers(meta, { [SUBSCRIPTION_KEY]: undefined });
-						return left === '{}' ? undefined : left;
-					},
-				}),
-		});
-		this.#standing.send(bare, message);
-	}
-
-	ask(_: Question): void {}
-
-	answer(_: string, message: ResponseMessage): void {
-		this.#begin(message.ok ? undefined : message.error);
-	}
-
-	fail(_: RpcId, error: SlipwayError): void {
-		this.#begin({ code: error.row.rpcCode, message: error.message });
-	}
-
-	drop(): void {
-		this.#begin(undefined);
-	}
-
-	/** A server tells of resources that it does not know by leaving them out. */
-	#refusalIn({ params = {} }: NotificationMessage): RpcError | undefined {
-		if (this.#uri === undefined) return undefined;
-		const taken = own(params, 'notifications');
-		const uris = isObject(taken) ? own(taken, 'resourceSubscriptions') : undefined;
-		if (Array.isArray(uris) && uris.includes(this.#uri)) return undefined;
-		return { code: RPC_CODES.invalidParams, message: 'The server does not tell of changes to this resource.' };
-	}
-
-	#begin(refusal: RpcError | undefined): void {
-		if (this.#begun) return;
-		this.#begun = true;
-		this.#onBegun(refusal);
-	}
-}
 
 function answerNow({ exchange, onEnd }: CallOptions, id: RpcId): Call {
 	// Not before the caller has its Call.
