@@ -58,6 +58,8 @@ class Opening {
 	readonly #launch: () => Promise<Lease>;
 	readonly #facts: EraFacts;
 	#lease: Lease | undefined;
+	/** Whether the server was asked in the words of the second era, and said nothing. */
+	#silent = false;
 
 	constructor(launch: () => Promise<Lease>, facts: EraFacts) {
 		this.#launch = launch;
@@ -69,11 +71,20 @@ class Opening {
 	}
 
 	async modernFirst(envelope: Envelope): Promise<Opened> {
-		if (this.#facts.modern !== false) {
-			const opened = await this.#discover(envelope);
-			if (opened !== undefined) return opened;
+		const opened = this.#facts.modern === false ? undefined : await this.#discover(envelope);
+		if (opened !== undefined) return opened;
+		try {
+			return await this.#initialize(envelope);
+		} catch (error) {
+			// It said nothing in the words of the second era, and will not have the first: it may have been slow.
+			if (!this.#silent || !(isExit(error) || isRefusal(error))) throw error;
+			const late = await this.#discover(envelope);
+			if (late === undefined) throw error;
+			return late;
 		}
-		const { clientInfo = NAMELESS_CLIENT, capabilities } = envelope;
+	}
+
+	async #initialize({ clientInfo = NAMELESS_CLIENT, capabilities }: Envelope): Promise<Opened> {
 		const params = { protocolVersion: LEGACY_REVISIONS[0], capabilities, clientInfo };
 		const lease = await this.#instance();
 		const answer = await ask(lease.upstream, 'initialize', params, { timeoutMs: INSTANCE_LIMITS.startTimeoutMs });
@@ -121,13 +132,15 @@ class Opening {
 		const meta = metaOfEnvelope(envelope);
 		const known = this.#facts.modern === true;
 		let call: Call | undefined;
-		let silent = false;
+		// Nothing is to be lost by patience where it is known to speak them, or where it was asked in vain before.
+		const patient = known || this.#silent;
+		this.#silent = false;
 		const timer = setTimeout(
 			() => {
-				silent = true;
+				this.#silent = true;
 				call?.cancel();
 			},
-			known ? INSTANCE_LIMITS.startTimeoutMs : INSTANCE_LIMITS.probeTimeoutMs,
+			patient ? INSTANCE_LIMITS.startTimeoutMs : INSTANCE_LIMITS.probeTimeoutMs,
 		);
 		try {
 			const answer = await ask(
@@ -145,7 +158,7 @@ class Opening {
 			if (known && !answer.message.ok) throw refusal(answer.message.error.message);
 			this.#facts.modern = false;
 		} catch (error) {
-			if (known && silent) throw new SlipwayError('SLIPWAY_START_TIMEOUT');
+			if (known && this.#silent) throw new SlipwayError('SLIPWAY_START_TIMEOUT');
 			// Silence leaves the Instance as it was, and an exit is an answer of a kind; the rest is no word about eras.
 			if (known || (lease.upstream.over && !isExit(error))) throw error;
 		} finally {
@@ -177,6 +190,10 @@ function speaksModern({ message }: Answer): boolean {
 
 function isExit(error: unknown): error is SlipwayError {
 	return error instanceof SlipwayError && error.code === 'SLIPWAY_START_FAILED';
+}
+
+function isRefusal(error: unknown): boolean {
+	return error instanceof SlipwayError && error.code === 'SLIPWAY_HANDSHAKE_REFUSED';
 }
 
 function refusal(reason: string): SlipwayError {

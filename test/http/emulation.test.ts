@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import { BRIDGE_LIMITS, SESSION_LIMITS } from '../../src/limits.ts';
 import type { FakeInstance, Rpc } from '../support/fake-launcher.ts';
 import { HeldTimers } from '../support/held-timers.ts';
-import { ask as askHttp, type Reply, Stream } from '../support/http-client.ts';
+import { ask as askHttp, type Reply } from '../support/http-client.ts';
 import {
 	AUTHORIZATION,
 	call,

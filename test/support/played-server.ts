@@ -104,7 +104,10 @@ export interface Heard {
 
 /** What a server does by itself. */
 export interface Script extends Introduction {
-	readonly era?: 'legacy' | 'modern' | 'dual';
+	/** `none`: it refuses whatever it is told first. */
+	readonly era?: 'legacy' | 'modern' | 'dual' | 'none';
+	/** Whether it is gone right after its first words. */
+	readonly ends?: boolean;
 	/** Results by method. What has none, or gives undefined, waits in `heard` for the test. */
 	readonly answers?: Readonly<Record<string, (params: Record<string, unknown>) => object | undefined>>;
 }
@@ -114,6 +117,8 @@ export class PlayedServer {
 	readonly instance: FakeInstance;
 	/** What came that no script answered. */
 	readonly heard = new Inbox<Heard>('a message to a played server');
+	/** Answers to its questions. */
+	readonly answers = new Inbox<Rpc>('an answer to a played server');
 	readonly #script: Script;
 
 	constructor(instance: FakeInstance, script: Script) {
@@ -153,19 +158,26 @@ export class PlayedServer {
 		}
 	}
 
-	#take({ id, method = '', params = {}, ...rest }: Rpc): void {
-		if (typeof id !== 'number' || method === '') {
-			if (method !== 'notifications/initialized') this.heard.push({ id: Number.NaN, method, params, ...rest });
+	#take(message: Rpc): void {
+		const { id, method, params = {} } = message;
+		const { answers = {}, era = 'legacy' } = this.#script;
+		if (method === undefined) return this.answers.push(message);
+		if (typeof id !== 'number') {
+			if (method !== 'notifications/initialized') this.heard.push({ id: Number.NaN, method, params });
 			return;
 		}
-		const { era = 'legacy', answers = {} } = this.#script;
-		if (method === 'server/discover')
-			return this.say(era === 'legacy' ? failure(id, METHOD_NOT_FOUND) : result(id, discovered(this.#script)));
-		if (method === 'initialize')
-			return this.say(era === 'modern' ? failure(id, METHOD_NOT_FOUND) : result(id, initialized(this.#script)));
+		if (method === 'server/discover') return this.#introduce(id, era !== 'legacy', discovered(this.#script));
+		if (method === 'initialize') return this.#introduce(id, era !== 'modern', initialized(this.#script));
 		const answer = answers[method]?.(params);
 		if (answer === undefined) this.heard.push({ id, method, params });
 		else this.say(result(id, { ...answer }));
+	}
+
+	#introduce(id: number, speaks: boolean, introduction: Record<string, unknown>): void {
+		const { ends, era } = this.#script;
+		if (era === 'none') this.say(failure(id, { code: -32000, message: 'No licence' }));
+		else this.say(speaks ? result(id, introduction) : failure(id, METHOD_NOT_FOUND));
+		if (ends) this.exit();
 	}
 }
 

@@ -26,7 +26,7 @@ export const LIST_CHANGES = Object.freeze([
 export function notFound({ method, params = {} }: RequestMessage, resourceCode: number): RpcError {
 	const uri = own(params, 'uri');
 	if (uri !== undefined) return { code: resourceCode, message: 'Resource not found', data: { uri } };
-	if (own(params, 'name') === undefined && own(params, 'taskId') === undefined)
+	if (['name', 'taskId', 'ref'].every((key) => own(params, key) === undefined))
 		return { code: RPC_CODES.methodNotFound, message: 'Method not found' };
 	return { code: RPC_CODES.invalidParams, message: `No server here has what ${method} names.` };
 }

@@ -51,6 +51,8 @@ export interface DirectoryOptions<C extends MemberConversation> {
 	readonly members: Members<C>;
 	/** Asks one server. Rejects with a SlipwayError. */
 	readonly ask: (conversation: C, method: string, params: object) => Promise<Answer>;
+	/** A server that some list was without would have its own now. */
+	readonly onLate: () => void;
 	/** A list of a server could not be had. */
 	readonly onMissing: (server: string, method: string, error: unknown) => void;
 }
@@ -58,13 +60,12 @@ export interface DirectoryOptions<C extends MemberConversation> {
 /** INVARIANT: what is remembered of whose a resource, template or task is, is bounded for each server. */
 export class Directory<C extends MemberConversation> {
 	readonly #options: DirectoryOptions<C>;
-	/** Servers by what is theirs, for each kind of key. */
-	readonly #owners = {
-		uri: new Map<string, string>(),
-		uriTemplate: new Map<string, string>(),
-		taskId: new Map<string, string>(),
+	/** What each server has, by kind of key. */
+	readonly #owned = {
+		uri: new Map<string, Set<string>>(),
+		uriTemplate: new Map<string, Set<string>>(),
+		taskId: new Map<string, Set<string>>(),
 	};
-
 	/** Servers whose lists take too long, and until when they are not asked for one again. */
 	readonly #slowUntilMs = new Map<string, number>();
 
@@ -95,25 +96,30 @@ export class Directory<C extends MemberConversation> {
 
 	/** The server whose a resource is, by the lists of all; undefined for one that is in none. */
 	async ownerOfResource(uri: string): Promise<string | undefined> {
-		const known = this.#owners.uri.get(uri) ?? this.#ownerByTemplate(uri);
-		if (known !== undefined && this.#options.members.has(known)) return known;
+		const known = this.#ownerOf('uri', uri) ?? this.#ownerByTemplate(uri);
+		if (known !== undefined) return known;
 		await Promise.all(['resources/list', 'resources/templates/list'].map((method) => this.#refresh(method)));
-		return this.#owners.uri.get(uri) ?? this.#ownerByTemplate(uri);
+		return this.#ownerOf('uri', uri) ?? this.#ownerByTemplate(uri);
 	}
 
 	/** The server whose a template is. */
 	async ownerOfTemplate(template: string): Promise<string | undefined> {
-		if (!this.#owners.uriTemplate.has(template)) await this.#refresh('resources/templates/list');
-		return this.#owners.uriTemplate.get(template);
+		const known = this.#ownerOf('uriTemplate', template);
+		if (known !== undefined) return known;
+		await this.#refresh('resources/templates/list');
+		return this.#ownerOf('uriTemplate', template);
 	}
 
 	ownerOfTask(taskId: string): string | undefined {
-		return this.#owners.taskId.get(taskId);
+		return this.#ownerOf('taskId', taskId);
 	}
 
 	/** Remembers whose a task is. */
 	noteTask(taskId: string, server: string): void {
-		this.#note('taskId', [{ key: taskId }], server);
+		const tasks = this.#owned.taskId.get(server) ?? new Set<string>();
+		this.#owned.taskId.set(server, tasks.add(taskId));
+		const [oldest] = tasks;
+		if (tasks.size > AGGREGATE_LIMITS.rememberedMax && oldest !== undefined) tasks.delete(oldest);
 	}
 
 	async #refresh(method: string): Promise<void> {
@@ -121,16 +127,24 @@ export class Directory<C extends MemberConversation> {
 		if (kind !== undefined) await this.list(kind);
 	}
 
+	/** The first server, in the order of precedence, that has it and can be asked. */
+	#ownerOf(kind: 'uri' | 'uriTemplate' | 'taskId', key: string): string | undefined {
+		const { members } = this.#options;
+		const owners = members.names.filter((server) => this.#owned[kind].get(server)?.has(key));
+		return owners.find((server) => !members.isAbsent(server)) ?? owners[0];
+	}
+
 	/** The template with the longest beginning without a variable that the URI shares. */
 	#ownerByTemplate(uri: string): string | undefined {
 		let owner: string | undefined;
 		let longest = 0;
-		for (const [template, server] of this.#owners.uriTemplate) {
-			const [beginning = ''] = template.split('{', 1);
-			if (beginning.length <= longest || !uri.startsWith(beginning)) continue;
-			owner = server;
-			longest = beginning.length;
-		}
+		for (const server of this.#options.members.names)
+			for (const template of this.#owned.uriTemplate.get(server) ?? []) {
+				const [beginning = ''] = template.split('{', 1);
+				if (beginning.length <= longest || !uri.startsWith(beginning)) continue;
+				owner = server;
+				longest = beginning.length;
+			}
 		return owner;
 	}
 
@@ -139,14 +153,23 @@ export class Directory<C extends MemberConversation> {
 		// One that was too slow a moment ago does not delay every list.
 		if (performance.now() < (this.#slowUntilMs.get(server) ?? 0)) return [];
 		try {
-			const entries = await within(this.#pagesOf(kind, conversation), AGGREGATE_LIMITS.listWaitMs);
+			const fetching = this.#pagesOf(kind, conversation);
+			const entries = await within(fetching, AGGREGATE_LIMITS.listWaitMs);
 			if (entries === undefined) {
 				this.#slowUntilMs.set(server, performance.now() + AGGREGATE_LIMITS.retryAfterMs);
+				fetching.then(
+					() => {
+						this.#slowUntilMs.delete(server);
+						this.#options.onLate();
+					},
+					() => undefined,
+				);
 				throw new SlipwayError('SLIPWAY_CALL_TIMEOUT');
 			}
 			this.#note(kind.key, entries, server);
 			return entries;
 		} catch (error) {
+			this.#options.members.miss(server);
 			this.#options.onMissing(server, kind.method, error);
 			return [];
 		}
@@ -171,19 +194,8 @@ export class Directory<C extends MemberConversation> {
 		return entries;
 	}
 
-	#note(kind: ListKind['key'], entries: readonly Pick<Entry, 'key'>[], server: string): void {
+	#note(kind: ListKind['key'], entries: readonly Entry[], server: string): void {
 		if (kind === 'name') return;
-		const owners = this.#owners[kind];
-		// In the order of the servers, whichever answers first.
-		const order = this.#options.members.rankOf(server);
-		for (const { key } of entries.slice(0, AGGREGATE_LIMITS.rememberedMax)) {
-			const other = owners.get(key);
-			if (other === undefined || order < this.#options.members.rankOf(other)) owners.set(key, server);
-		}
-		const most = AGGREGATE_LIMITS.rememberedMax * (this.#options.members.count + 1);
-		for (const key of owners.keys()) {
-			if (owners.size <= most) break;
-			owners.delete(key);
-		}
+		this.#owned[kind].set(server, new Set(entries.slice(0, AGGREGATE_LIMITS.rememberedMax).map(({ key }) => key)));
 	}
 }

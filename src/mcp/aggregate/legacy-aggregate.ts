@@ -1,7 +1,7 @@
 /** Many servers as one, for a conversation of the first era. */
 import type { Patience } from '../../channel.ts';
 import { RPC_CODES, SlipwayError, toSlipwayError } from '../../errors.ts';
-import { AGGREGATE_LIMITS } from '../../limits.ts';
+import { AGGREGATE_LIMITS, BRIDGE_LIMITS } from '../../limits.ts';
 import type { Call, CallOptions, Exchange, LegacyServer, Standing } from '../exchange.ts';
 import {
 	errorText,
@@ -21,7 +21,7 @@ import { AGGREGATE_CAPABILITIES, LIST_CHANGES, notFound, saysNotFound, taskIdIn 
 import { Directory, LISTS, type ListKind } from './directory.ts';
 import { type MemberConversation, Members } from './members.ts';
 import { PendingCall } from './pending-call.ts';
-import { routeOf } from './route.ts';
+import { isNamed, routeOf } from './route.ts';
 import { within } from './within.ts';
 
 interface LegacyMember extends MemberConversation {
@@ -54,6 +54,8 @@ export class LegacyAggregate implements LegacyServer {
 	readonly #directory: Directory<LegacyMember>;
 	readonly #end = Promise.withResolvers<SlipwayError>();
 	readonly #calls = new Set<PendingCall>();
+	/** Resources that the client is subscribed to, and their servers: one that comes back has to be told. */
+	readonly #subscriptions = new Map<string, string>();
 	#logLevel: unknown;
 
 	constructor(options: LegacyAggregateOptions) {
@@ -62,12 +64,13 @@ export class LegacyAggregate implements LegacyServer {
 		this.#members = new Members({
 			names: options.names,
 			open: options.open,
-			onOpen: (member) => this.#greet(member),
+			onOpen: (name, member) => this.#greet(name, member),
 			onLate: () => this.#tellChanged(),
 		});
 		this.#directory = new Directory({
 			members: this.#members,
 			ask: ({ server, callTimeoutMs }, method, params) => ask(server, method, params, { timeoutMs: callTimeoutMs }),
+			onLate: () => this.#tellChanged(),
 			onMissing: options.onMissing,
 		});
 	}
@@ -137,7 +140,7 @@ export class LegacyAggregate implements LegacyServer {
 		if (call.over) return;
 		call.hand(
 			member.server.request(route.text, route.message, {
-				exchange: this.#noting(options.exchange, server),
+				exchange: this.#noting(options.exchange, server, route.message),
 				timeoutMs: member.callTimeoutMs,
 				onEnd: () => {
 					call.finish();
@@ -159,13 +162,14 @@ export class LegacyAggregate implements LegacyServer {
 	async #tryAll(call: PendingCall, text: string, message: RequestMessage, options: CallOptions): Promise<void> {
 		const { id } = message;
 		let refusal = notFound(message, RPC_CODES.resourceNotFound);
+		let silent = false;
 		// A name says whose it is.
-		const candidates =
-			message.method === 'tools/call' || message.method === 'prompts/get' ? [] : await this.#members.openAll();
+		const candidates = isNamed(message) ? [] : await this.#members.openAll();
 		for (const [, { server, callTimeoutMs }] of candidates) {
 			const asked = askWith(server, text, message, { timeoutMs: callTimeoutMs });
 			const answer = await within(asked, AGGREGATE_LIMITS.listWaitMs);
 			if (call.over) return;
+			silent ||= answer === undefined;
 			if (answer === undefined) continue;
 			if (answer.message.ok) {
 				call.finish();
@@ -174,6 +178,8 @@ export class LegacyAggregate implements LegacyServer {
 			}
 			if (!saysNotFound(answer.message.error)) refusal = answer.message.error;
 		}
+		// Who said nothing may have it.
+		if (silent) throw new SlipwayError('SLIPWAY_CALL_TIMEOUT');
 		this.#refuse(call, id, refusal, options);
 	}
 
@@ -193,8 +199,8 @@ export class LegacyAggregate implements LegacyServer {
 		if (this.#calls.delete(call)) onEnd?.();
 	}
 
-	/** The exchange, with an eye on the tasks that come of it. */
-	#noting(exchange: Exchange, server: string): Exchange {
+	/** The exchange, with an eye on the tasks and subscriptions that come of it. */
+	#noting(exchange: Exchange, server: string, request: RequestMessage): Exchange {
 		return {
 			takes: (message) => exchange.takes(message),
 			tell: (text, message) => exchange.tell(text, message),
@@ -202,6 +208,7 @@ export class LegacyAggregate implements LegacyServer {
 			answer: (text, message) => {
 				const taskId = message.ok && isObject(message.result) ? taskIdIn(message.result) : undefined;
 				if (taskId !== undefined) this.#directory.noteTask(taskId, server);
+				if (message.ok) this.#noteSubscription(request, server);
 				exchange.answer(text, message);
 			},
 			fail: (id, error) => exchange.fail(id, error),
@@ -209,10 +216,22 @@ export class LegacyAggregate implements LegacyServer {
 		};
 	}
 
-	#greet(member: LegacyMember): void {
+	#noteSubscription({ method, params = {} }: RequestMessage, server: string): void {
+		const uri = own(params, 'uri');
+		if (typeof uri !== 'string') return;
+		if (method === 'resources/unsubscribe') this.#subscriptions.delete(uri);
+		else if (method === 'resources/subscribe' && this.#subscriptions.size < BRIDGE_LIMITS.subscriptionsMax)
+			this.#subscriptions.set(uri, server);
+	}
+
+	#greet(name: string, member: LegacyMember): void {
 		const method = 'notifications/initialized';
 		member.server.notify(notificationText(method), { kind: 'notification', method, params: undefined });
 		if (this.#logLevel !== undefined) this.#tellLogLevel(member);
+		for (const [uri, server] of this.#subscriptions) {
+			if (server !== name) continue;
+			ask(member.server, 'resources/subscribe', { uri }, { timeoutMs: member.callTimeoutMs }).catch(() => undefined);
+		}
 	}
 
 	#tellLogLevel({ server, capabilities, callTimeoutMs }: LegacyMember): void {

@@ -9,13 +9,15 @@ import { SUBSCRIPTION_KEY } from '../revisions.ts';
 import { editMembers } from '../text.ts';
 import { within } from './within.ts';
 
+type NamedServer = readonly [name: string, server: ModernServer];
+
 export interface ManyListenersOptions {
 	/** The servers that are there, or come within the time that a list waits. */
-	readonly servers: () => Promise<readonly ModernServer[]>;
+	readonly servers: () => Promise<readonly NamedServer[]>;
 	/** The servers that are there. */
-	readonly present: () => readonly ModernServer[];
-	/** The server whose a resource is. */
-	readonly serverOf: (uri: string) => Promise<ModernServer | undefined>;
+	readonly present: () => readonly NamedServer[];
+	/** The name of the server whose a resource is. */
+	readonly ownerOf: (uri: string) => Promise<string | undefined>;
 }
 
 interface Listener {
@@ -24,6 +26,8 @@ interface Listener {
 	/** The parts of its filter that are lists. */
 	readonly lists: Readonly<Record<string, true>>;
 	readonly methods: ReadonlySet<string>;
+	/** The resources that it wants, by the names of their servers. */
+	readonly uris: Map<string, string[]>;
 	/** Its subscriptions at the servers. */
 	readonly parts: Map<ModernServer, Call>;
 	acknowledged: boolean;
@@ -47,6 +51,7 @@ export class ManyListeners {
 			reply,
 			lists: Object.fromEntries(wanted.map((change) => [change.filter, true as const])),
 			methods: new Set(wanted.map(({ method }) => method)),
+			uris: new Map(),
 			parts: new Map(),
 			acknowledged: false,
 		};
@@ -55,9 +60,9 @@ export class ManyListeners {
 		return { cancel: () => this.#drop(listener) };
 	}
 
-	/** A server has come after listeners had begun: they want to hear of its changes too. */
-	join(server: ModernServer): void {
-		for (const listener of this.#listeners) if (listener.acknowledged) void this.#subscribe(listener, server, []);
+	/** A server has come, or come back, after listeners had begun: they want to hear of its changes too. */
+	join(name: string, server: ModernServer): void {
+		for (const listener of this.#listeners) if (listener.acknowledged) void this.#subscribe(listener, name, server);
 	}
 
 	/** Tells of a change that is the endpoint's own. */
@@ -77,19 +82,18 @@ export class ManyListeners {
 
 	async #begin(listener: Listener, uris: readonly string[]): Promise<void> {
 		const servers = await this.#options.servers();
-		const owned = new Map<ModernServer, string[]>(servers.map((server) => [server, []]));
 		for (const uri of uris) {
-			const server = await this.#options.serverOf(uri).catch(() => undefined);
-			if (server !== undefined) owned.set(server, [...(owned.get(server) ?? []), uri]);
+			const owner = await this.#options.ownerOf(uri).catch(() => undefined);
+			if (owner !== undefined) listener.uris.set(owner, [...(listener.uris.get(owner) ?? []), uri]);
 		}
 		const taken = await Promise.all(
-			[...owned].map(([server, own]) => within(this.#subscribe(listener, server, own), AGGREGATE_LIMITS.listWaitMs)),
+			servers.map(([name, server]) => within(this.#subscribe(listener, name, server), AGGREGATE_LIMITS.listWaitMs)),
 		);
 		if (!this.#listeners.has(listener)) return;
 		listener.acknowledged = true;
 		// Who came in the meantime.
-		for (const server of this.#options.present()) void this.#subscribe(listener, server, []);
-		const subscribed = taken.flatMap((uris) => uris ?? []);
+		for (const [name, server] of this.#options.present()) void this.#subscribe(listener, name, server);
+		const subscribed = taken.flatMap((resources) => resources ?? []);
 		listener.reply.related(
 			notificationText('notifications/subscriptions/acknowledged', {
 				_meta: { [SUBSCRIPTION_KEY]: listener.request.message.id },
@@ -102,7 +106,8 @@ export class ManyListeners {
 	}
 
 	/** Subscribes at one server. Resolves with the resources that it took. */
-	#subscribe(listener: Listener, server: ModernServer, uris: readonly string[]): Promise<readonly string[]> {
+	#subscribe(listener: Listener, name: string, server: ModernServer): Promise<readonly string[]> {
+		const uris = listener.uris.get(name) ?? [];
 		if (listener.parts.has(server) || !this.#listeners.has(listener)) return Promise.resolve([]);
 		const { promise, resolve } = Promise.withResolvers<readonly string[]>();
 		const notifications = { ...listener.lists, ...(uris.length === 0 ? {} : { resourceSubscriptions: uris }) };

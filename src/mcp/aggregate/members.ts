@@ -3,7 +3,7 @@
  * or that ends, is absent, and delays none of the others.
  */
 import type { Patience } from '../../channel.ts';
-import { SlipwayError, toSlipwayError } from '../../errors.ts';
+import { SlipwayError } from '../../errors.ts';
 import { AGGREGATE_LIMITS } from '../../limits.ts';
 import { within } from './within.ts';
 
@@ -23,7 +23,7 @@ export interface MembersOptions<C extends MemberConversation> {
 	/** A server that some list was without is there. */
 	readonly onLate: (name: string) => void;
 	/** A server is there, before anybody else hears of it. */
-	readonly onOpen: (conversation: C) => void;
+	readonly onOpen: (name: string, conversation: C) => void;
 }
 
 interface Member<C> {
@@ -31,14 +31,14 @@ interface Member<C> {
 	conversation: C | undefined;
 	/** Since when it is known that it cannot be started. */
 	failedAtMs: number | undefined;
-	/** Whether somebody was told a list without it. */
-	missed: boolean;
 }
 
 /** INVARIANT: at most one conversation with each server; after `end` there is none. */
 export class Members<C extends MemberConversation> {
 	readonly #options: MembersOptions<C>;
 	readonly #members = new Map<string, Member<C>>();
+	/** Those that some list was without, and that have not come since. */
+	readonly #missed = new Set<string>();
 	#over = false;
 
 	constructor(options: MembersOptions<C>) {
@@ -47,23 +47,30 @@ export class Members<C extends MemberConversation> {
 
 	/** Those that are there, in order. */
 	get present(): C[] {
-		return this.#options.names().flatMap((name) => this.#members.get(name)?.conversation ?? []);
+		return this.named.map(([, conversation]) => conversation);
 	}
 
-	/** How many servers there are, there or not. */
-	get count(): number {
-		return this.#options.names().length;
+	/** Those that are there, with their names, in order. */
+	get named(): (readonly [name: string, conversation: C])[] {
+		return this.#options.names().flatMap((name) => {
+			const conversation = this.#members.get(name)?.conversation;
+			return conversation === undefined ? [] : [[name, conversation] as const];
+		});
+	}
+
+	/** The servers that may be asked for, started or not, in order. */
+	get names(): readonly string[] {
+		return this.#options.names();
+	}
+
+	/** Whether a server could not be started when it was tried last. */
+	isAbsent(name: string): boolean {
+		return this.#members.get(name)?.failedAtMs !== undefined;
 	}
 
 	/** Whether there is a server of that name. */
 	has(name: string): boolean {
-		return this.rankOf(name) !== Number.POSITIVE_INFINITY;
-	}
-
-	/** The place of a server in the order of precedence; Infinity for one that there is not. */
-	rankOf(name: string): number {
-		const index = this.#options.names().indexOf(name);
-		return index === -1 ? Number.POSITIVE_INFINITY : index;
+		return this.names.includes(name);
 	}
 
 	/** The conversation with one, begun if need be. Rejects with a SlipwayError. */
@@ -81,10 +88,14 @@ export class Members<C extends MemberConversation> {
 		return names.flatMap((name, index) => {
 			const conversation = all[index];
 			if (conversation !== undefined) return [[name, conversation] as const];
-			const member = this.#members.get(name);
-			if (member !== undefined) member.missed = true;
+			this.miss(name);
 			return [];
 		});
+	}
+
+	/** A list was without it: when it comes, that is news. */
+	miss(name: string): void {
+		this.#missed.add(name);
 	}
 
 	/** Stops what they all say until the way back is called. */
@@ -125,35 +136,34 @@ export class Members<C extends MemberConversation> {
 
 	#begin(name: string): Promise<C> {
 		if (this.#over) return Promise.reject(new SlipwayError('SLIPWAY_SESSION_ENDED'));
-		const missed = this.#members.get(name)?.missed ?? false;
 		const member: Member<C> = {
 			opening: this.#options.open(name),
 			conversation: undefined,
 			failedAtMs: undefined,
-			missed,
 		};
 		this.#members.set(name, member);
 		member.opening.then(
 			(conversation) => this.#arrive(name, member, conversation),
-			(error: unknown) => {
+			() => {
 				member.failedAtMs = performance.now();
-				member.missed ||= toSlipwayError(error).row.retryable;
 			},
 		);
 		return member.opening;
 	}
 
 	#arrive(name: string, member: Member<C>, conversation: C): void {
+		// It left the catalog while it started.
+		if (this.#members.get(name) !== member) return void conversation.end('prompt');
 		member.conversation = conversation;
 		void conversation.server.ended.then(() => {
 			if (this.#members.get(name) === member) this.#members.delete(name);
 		});
 		try {
-			this.#options.onOpen(conversation);
+			this.#options.onOpen(name, conversation);
 		} catch (error) {
 			// Its first words were its last; that it has ended is told like any end.
 			if (!(error instanceof SlipwayError)) throw error;
 		}
-		if (member.missed) this.#options.onLate(name);
+		if (this.#missed.delete(name)) this.#options.onLate(name);
 	}
 }

@@ -22,7 +22,7 @@ import { Directory, LISTS, type ListKind } from './directory.ts';
 import { ManyListeners } from './many-listeners.ts';
 import { type MemberConversation, Members } from './members.ts';
 import { PendingCall } from './pending-call.ts';
-import { routeOf, withName } from './route.ts';
+import { isNamed, routeOf, withName } from './route.ts';
 import { within } from './within.ts';
 
 interface ModernMember extends MemberConversation {
@@ -58,21 +58,19 @@ export class ModernAggregate implements ModernServer {
 		this.#members = new Members({
 			names: options.names,
 			open: options.open,
-			onOpen: ({ server }) => this.#listeners.join(server),
+			onOpen: (name, { server }) => this.#listeners.join(name, server),
 			onLate: () => this.#tellChanged(),
 		});
 		this.#directory = new Directory({
 			members: this.#members,
 			ask: ({ server }, method, params) => this.#ask(server, method, params),
+			onLate: () => this.#tellChanged(),
 			onMissing: options.onMissing,
 		});
 		this.#listeners = new ManyListeners({
-			serverOf: async (uri) => {
-				const owner = await this.#directory.ownerOfResource(uri);
-				return owner === undefined ? undefined : (await this.#members.open(owner)).server;
-			},
-			present: () => this.#members.present.map(({ server }) => server),
-			servers: async () => (await this.#members.openAll()).map(([, { server }]) => server),
+			ownerOf: (uri) => this.#directory.ownerOfResource(uri),
+			present: () => this.#members.named.map(([name, { server }]) => [name, server]),
+			servers: async () => (await this.#members.openAll()).map(([name, { server }]) => [name, server]),
 		});
 	}
 
@@ -140,7 +138,11 @@ export class ModernAggregate implements ModernServer {
 		if (call.over) return;
 		const { server } = route;
 		const routed = { text: route.text, message: route.message, envelope: request.envelope };
-		const asking = this.#members.present.find((member) => holdsStateOf(member.server, route.message));
+		// Only where the request does not say itself whose it is: another server may have given a state for the like of it.
+		const asking =
+			server === undefined
+				? this.#members.present.find((member) => holdsStateOf(member.server, route.message))
+				: undefined;
 		if (asking !== undefined) return call.hand(asking.server.request(routed, this.#noting(call, reply, server)));
 		if (server === undefined || !this.#members.has(server)) return this.#tryAll(call, request, reply);
 		const member = await this.#members.open(server);
@@ -156,10 +158,12 @@ export class ModernAggregate implements ModernServer {
 	async #tryAll(call: PendingCall, { message }: ModernRequest, reply: Reply): Promise<void> {
 		const { id, method, params = {} } = message;
 		let refusal: RpcError = notFound(message, RPC_CODES.invalidParams);
+		let silent = false;
 		// A name says whose it is.
-		const candidates = method === 'tools/call' || method === 'prompts/get' ? [] : await this.#members.openAll();
+		const candidates = isNamed(message) ? [] : await this.#members.openAll();
 		for (const [, { server }] of candidates) {
 			const answer = await within(this.#ask(server, method, params), AGGREGATE_LIMITS.listWaitMs);
+			silent ||= answer === undefined;
 			if (answer === undefined) continue;
 			if (answer.message.ok) {
 				if (!this.#finish(call)) return;
@@ -168,6 +172,8 @@ export class ModernAggregate implements ModernServer {
 			}
 			if (!saysNotFound(answer.message.error)) refusal = answer.message.error;
 		}
+		// Who said nothing may have it.
+		if (silent) throw new SlipwayError('SLIPWAY_CALL_TIMEOUT');
 		if (this.#finish(call)) reply.answer(errorText(id, refusal), { kind: 'response', id, ok: false, error: refusal });
 	}
 

@@ -39,6 +39,12 @@ export async function routeOf<C extends MemberConversation>(
 	}
 }
 
+/** Whether a request is for a tool or prompt, whose name says which server has it. */
+export function isNamed({ method, params = {} }: RequestMessage): boolean {
+	const ref = own(params, 'ref');
+	return method === 'tools/call' || method === 'prompts/get' || (isObject(ref) && own(ref, 'name') !== undefined);
+}
+
 /** A request for a tool or prompt, by its name alone: without a look at any list. */
 export function withName(text: string, message: RequestMessage): Route {
 	const params = message.params ?? {};

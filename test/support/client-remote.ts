@@ -1,0 +1,87 @@
+/** mcp-remote, as desktop hosts run it: to its host a server on stdio, to us a client over HTTP. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
+import {
+	CreateMessageRequestSchema,
+	ElicitRequestSchema,
+	type ElicitResult,
+	ListRootsRequestSchema,
+	ToolListChangedNotificationSchema,
+} from '@modelcontextprotocol/sdk/types.js';
+import { textOfResult } from './client-sdk.ts';
+import { Inbox } from './inbox.ts';
+import { API_KEY } from './stack.ts';
+
+const PROGRAM = new URL('../../node_modules/mcp-remote/dist/proxy.js', import.meta.url).pathname;
+
+export interface RemoteOptions {
+	readonly name: string;
+	readonly transport: 'http-only' | 'sse-only';
+	/** `auto`: it speaks 2026-07-28 to a server that does, whatever its host speaks. */
+	readonly protocol?: 'legacy' | 'auto';
+	readonly elicit: (message: string) => ElicitResult;
+}
+
+export interface RemoteClient {
+	readonly client: Client;
+	readonly toolsChanged: Inbox<true>;
+	/** The questions that came, by method. */
+	readonly asked: Inbox<string>;
+	/** The text of a tool's answer. */
+	call(name: string, args?: Record<string, unknown>): Promise<string>;
+	/** Ends the host's side, and with it the process. */
+	close(): Promise<void>;
+}
+
+/** Starts it in front of an endpoint, with the SDK's client as its host. */
+export async function connectRemote(url: string, options: RemoteOptions): Promise<RemoteClient> {
+	const { name, transport: strategy, protocol = 'legacy', elicit } = options;
+	const home = await mkdtemp(join(tmpdir(), 'slipway-remote-'));
+	const client = new Client(
+		{ name, version: '1.0.0' },
+		{ capabilities: { sampling: {}, elicitation: {}, roots: { listChanged: true } } },
+	);
+	const asked: RemoteClient['asked'] = new Inbox('a question');
+	const toolsChanged: RemoteClient['toolsChanged'] = new Inbox('a change of tools');
+	client.setRequestHandler(CreateMessageRequestSchema, ({ method, params }) => {
+		asked.push(method);
+		const prompt = params.messages.map(({ content }) => ('text' in content ? content.text : '')).join('');
+		return { model: 'test', role: 'assistant', content: { type: 'text', text: `${name} says ${prompt}` } };
+	});
+	client.setRequestHandler(ElicitRequestSchema, ({ method, params }) => {
+		asked.push(method);
+		return elicit(params.message);
+	});
+	client.setRequestHandler(ListRootsRequestSchema, ({ method }) => {
+		asked.push(method);
+		return { roots: [{ uri: `file:///${name}/one` }, { uri: `file:///${name}/two` }] };
+	});
+	client.setNotificationHandler(ToolListChangedNotificationSchema, () => toolsChanged.push(true));
+	const args = [
+		PROGRAM,
+		url,
+		'--allow-http',
+		'--header',
+		`Authorization:Bearer ${API_KEY}`,
+		'--transport',
+		strategy,
+		'--protocol',
+		protocol,
+	];
+	const env = { HOME: home, PATH: process.env['PATH'] ?? '' };
+	// What it says on stderr would be taken for what the test says.
+	await client.connect(new StdioClientTransport({ command: process.execPath, args, env, stderr: 'ignore' }));
+	return {
+		client,
+		toolsChanged,
+		asked,
+		call: async (tool, input = {}) => textOfResult(await client.callTool({ name: tool, arguments: input })),
+		close: async () => {
+			await client.close();
+			await rm(home, { recursive: true });
+		},
+	};
+}

@@ -1,0 +1,208 @@
+/**
+ * The gateway from its endpoints to the stdio of its servers, in memory: only the listener in front of it and the
+ * engine behind it are not there.
+ */
+import assert from 'node:assert/strict';
+import { toSlipwayError } from '../../src/errors.ts';
+import { Conversations } from '../../src/http/conversations.ts';
+import { sendError } from '../../src/http/respond.ts';
+import { Sessions } from '../../src/http/sessions.ts';
+import { serveStreamable } from '../../src/http/streamable.ts';
+import { Tenants } from '../../src/http/tenants.ts';
+import type { Visit } from '../../src/http/visit.ts';
+import type { PrincipalId, ServerName } from '../../src/ids.ts';
+import { SESSION_LIMITS } from '../../src/limits.ts';
+import { SILENT_LOG } from '../../src/log.ts';
+import { Metrics } from '../../src/metrics.ts';
+import { Absences } from '../../src/pool/absences.ts';
+import { AggregateTarget } from '../../src/pool/aggregate-target.ts';
+import { Pool } from '../../src/pool/pool.ts';
+import { ServerTarget, type Target, type TargetDependencies } from '../../src/pool/target.ts';
+import { ToolHeaders } from '../../src/pool/tool-headers.ts';
+import { modernHeaders } from './client-modern.ts';
+import { type FakeRequestOptions, FakeResponse, fakeRequest } from './fake-http.ts';
+import { FakeLauncher, type Rpc, serverView } from './fake-launcher.ts';
+import type { LegacyPort, ModernPort, Ticket } from './model-client.ts';
+import { ModelServer, type ModelServerOptions } from './model-server.ts';
+
+/** How the servers of that name behave. */
+export type Habits = Omit<ModelServerOptions, 'instance'>;
+
+const metrics = new Metrics({
+	sessions: () => [],
+	instances: () => [],
+	streams: () => 0,
+	engineReachable: () => true,
+	launcherReachable: () => true,
+});
+
+export class MemoryGateway {
+	readonly launcher = new FakeLauncher();
+	readonly pool = new Pool(this.launcher);
+	/** Every server that was started, in order. */
+	readonly servers: ModelServer[] = [];
+	readonly tenants = new Tenants({
+		perPrincipalMax: SESSION_LIMITS.sessionsPerPrincipalMax,
+		idleMsMax: SESSION_LIMITS.idleMs,
+	});
+	readonly sessions = new Sessions({ metrics, log: SILENT_LOG }, this.tenants);
+	readonly conversations = new Conversations({ metrics, log: SILENT_LOG }, this.tenants);
+	readonly #targets: TargetDependencies;
+
+	constructor(habits: Readonly<Record<string, Habits>>) {
+		const names = Object.keys(habits) as ServerName[];
+		this.launcher.state = { ...this.launcher.state, servers: names.map((name) => serverView(name)) };
+		const launch = this.launcher.launch.bind(this.launcher);
+		this.launcher.launch = async (server, signal) => {
+			const channel = await launch(server, signal);
+			const instance = [...this.launcher.live].find((live) => live === channel) ?? assert.fail();
+			this.servers.push(new ModelServer({ instance, ...(habits[server] ?? assert.fail()) }));
+			return channel;
+		};
+		this.#targets = {
+			pool: this.pool,
+			metrics,
+			log: SILENT_LOG,
+			toolHeaders: new ToolHeaders(),
+			absences: new Absences(),
+			find: (name) => this.launcher.state.servers.find((server) => server.name === name),
+		};
+	}
+
+	/** A server by its name; all as one for `/mcp`. */
+	target(path: string): Target {
+		const { servers } = this.launcher.state;
+		if (path === '/mcp') {
+			const names = (): readonly string[] => servers.map(({ name }) => name);
+			return new AggregateTarget({ name: path, names, version: 'test' }, this.#targets);
+		}
+		return new ServerTarget(servers.find(({ name }) => name === path) ?? assert.fail(path), this.#targets);
+	}
+
+	/** Makes a request. What goes wrong is answered as the listener does. */
+	visit(path: string, principal: string, options: FakeRequestOptions): FakeResponse {
+		const fake = new FakeResponse();
+		const request = fakeRequest(options);
+		const visit: Visit = {
+			request,
+			response: fake.response,
+			requestId: 'test',
+			principal: { id: principal as PrincipalId },
+			target: this.target(path),
+			draining: false,
+			rpcId: null,
+		};
+		serveStreamable({ tenants: this.tenants, sessions: this.sessions, conversations: this.conversations }, visit).catch(
+			(error: unknown) =>
+				sendError(request, fake.response, { error: toSlipwayError(error), id: visit.rpcId, requestId: 'test' }),
+		);
+		return fake;
+	}
+
+	/** A client of the second era at an endpoint. */
+	modernPort(path: string, principal: string): ModernPort {
+		return (body, ticket) => {
+			const headers = modernHeaders(body.method ?? '', body.params);
+			const response = this.visit(path, principal, { method: 'POST', headers, body });
+			follow(response, ticket);
+			return () => response.destroy();
+		};
+	}
+
+	/** Whether nobody holds anything. */
+	get empty(): boolean {
+		const { launcher, pool, sessions, conversations } = this;
+		return launcher.live.size + pool.size + sessions.size + conversations.size === 0;
+	}
+
+	/** Ends all that there is. */
+	async stop(): Promise<void> {
+		await this.tenants.stop();
+		await this.pool.stop();
+	}
+}
+
+/** Tells a ticket what comes on its response. */
+function follow(response: FakeResponse, ticket: Ticket): void {
+	response.onMessage = (message) => {
+		if (message.method === undefined) ticket.ends.push(message);
+		else ticket.told.push(message);
+	};
+	response.onEnd = () => {
+		if (!ticket.over && ticket.attached) ticket.ends.push('dropped');
+	};
+}
+
+/** A client of the first era at an endpoint, with its session. */
+export class SessionPort implements LegacyPort {
+	readonly standing: Rpc[] = [];
+	/** Whether `initialize` was answered, and the session is not over. */
+	isOpen = false;
+	readonly #gateway: MemoryGateway;
+	readonly #path: string;
+	readonly #principal: string;
+	#id = '';
+	#stream: FakeResponse | undefined;
+
+	constructor(gateway: MemoryGateway, path: string, principal: string) {
+		this.#gateway = gateway;
+		this.#path = path;
+		this.#principal = principal;
+	}
+
+	/** Sends `initialize`, and with its answer the rest of the handshake. */
+	open(name: string, capabilities: object): void {
+		const params = { protocolVersion: '2025-11-25', capabilities, clientInfo: { name, version: '1' } };
+		const response = this.#post({ jsonrpc: '2.0', id: 0, method: 'initialize', params });
+		response.onMessage = ({ result }) => {
+			if (result === undefined) return;
+			this.#id = String(response.headers['mcp-session-id']);
+			this.isOpen = true;
+			this.#post({ jsonrpc: '2.0', method: 'notifications/initialized' });
+			this.#listen();
+		};
+	}
+
+	request(message: Rpc, ticket: Ticket): void {
+		const response = this.#post(message);
+		follow(response, ticket);
+	}
+
+	notify(message: Rpc): void {
+		this.#post(message);
+	}
+
+	respond(message: Rpc): void {
+		this.#post(message);
+	}
+
+	/** The GET stream breaks, and the client opens another. */
+	reconnect(): void {
+		if (!this.isOpen) return;
+		this.#stream?.destroy();
+		this.#listen();
+	}
+
+	/** Ends the session. */
+	end(): void {
+		if (!this.isOpen) return;
+		this.isOpen = false;
+		this.#gateway.visit(this.#path, this.#principal, { method: 'DELETE', headers: { 'mcp-session-id': this.#id } });
+	}
+
+	#post(body: Rpc): FakeResponse {
+		const headers = this.#id === '' ? {} : { 'mcp-session-id': this.#id };
+		return this.#gateway.visit(this.#path, this.#principal, { method: 'POST', headers: { ...headers }, body });
+	}
+
+	#listen(): void {
+		const headers = { accept: 'text/event-stream', 'mcp-session-id': this.#id };
+		const stream = this.#gateway.visit(this.#path, this.#principal, { method: 'GET', headers });
+		stream.onMessage = (message) => void this.standing.push(message);
+		// The gateway ends it with the session.
+		stream.onEnd = () => {
+			if (this.#stream === stream) this.isOpen = false;
+		};
+		this.#stream = stream;
+	}
+}
