@@ -5,7 +5,7 @@
  */
 import { SlipwayError } from '../errors.ts';
 import type { ServerName } from '../ids.ts';
-import type { Launcher } from '../launcher/contract.ts';
+import type { Launcher, ServerView } from '../launcher/contract.ts';
 import { Upstream } from '../mcp/upstream.ts';
 import { Eras } from './eras.ts';
 import type { Lease, LeaseRequest } from './lease.ts';
@@ -37,10 +37,12 @@ export class Pool {
 		const onAbort = (): void => void lease?.release('prompt');
 		signal.addEventListener('abort', onAbort);
 		const facts = this.#eras.of(server, this.#specOf(server));
+		// Before its image is ready a server's spec is not the last word; afterwards another spec is another build.
+		const ready = this.#viewOf(server)?.preparation.kind === 'ready';
 		try {
 			return await open(launch, opener, facts);
 		} finally {
-			this.#eras.keep(server, this.#specOf(server), facts);
+			if (!ready) this.#eras.keep(server, this.#specOf(server), facts);
 			signal.removeEventListener('abort', onAbort);
 		}
 	}
@@ -51,7 +53,11 @@ export class Pool {
 	}
 
 	#specOf(server: ServerName): string {
-		return this.#launcher.state.servers.find(({ name }) => name === server)?.spec ?? '';
+		return this.#viewOf(server)?.spec ?? '';
+	}
+
+	#viewOf(server: ServerName): ServerView | undefined {
+		return this.#launcher.state.servers.find(({ name }) => name === server);
 	}
 
 	/** Many clients never say that they are done: at the bound, who is abandoned makes room. */

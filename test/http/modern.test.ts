@@ -146,6 +146,16 @@ describe('what the headers say must be what the body says:', () => {
 		assert.deepEqual(methodsTo(instance), ['server/discover', 'tools/list']);
 	});
 
+	test('bytes that are no UTF-8 are no name, not even that of the character which stands for such', async (t) => {
+		const { client } = await open(t);
+		const { status } = await client.send(
+			'tools/call',
+			{ name: '\ufffd' },
+			{ headers: { 'mcp-name': '=?base64?/w==?=' } },
+		);
+		assert.equal(status, 400);
+	});
+
 	test('a call without a name is the business of the server; a name in the header alone is not', async (t) => {
 		const { client, instance } = await open(t);
 		const answering = client.send('tools/call', {});
@@ -174,6 +184,8 @@ describe('arguments that a tool wants repeated in headers', () => {
 			dry: { type: 'boolean', 'x-mcp-header': 'Dry-Run' },
 			deep: { type: 'object', properties: { id: { type: 'string', 'x-mcp-header': 'Deep' } } },
 			list: { type: 'array', 'x-mcp-header': 'List' },
+			ratio: { type: 'number', 'x-mcp-header': 'Ratio' },
+			odd: { type: 'string', 'x-mcp-header': 'not a name' },
 			free: { type: 'string' },
 		},
 	};
@@ -189,7 +201,7 @@ describe('arguments that a tool wants repeated in headers', () => {
 		[{ count: 3 }, { 'Mcp-Param-Count': '3.0' }],
 		[{ dry: false }, { 'Mcp-Param-Dry-Run': 'false' }],
 		[{ deep: { id: 'x' } }, { 'mcp-param-deep': 'x' }],
-		[{ region: null, free: 'y', list: ['z'] }, {}],
+		[{ region: null, free: 'y', list: ['z'], ratio: 1.5, odd: 'o' }, {}],
 		[{}, {}],
 	];
 	const bad: [args: object, headers: Record<string, string>][] = [
@@ -365,7 +377,7 @@ describe('methods', () => {
 	test('GET and DELETE are not allowed, with or without the id of a session', async (t) => {
 		const { stack, instance } = await open(t);
 		for (const method of ['GET', 'DELETE', 'PUT']) {
-			for (const more of [{}, { 'mcp-session-id': 'abc' }]) {
+			for (const more of [{}, { 'mcp-session-id': 'abc' }, { 'mcp-protocol-version': '2027-01-01' }]) {
 				const { status } = await stack.send({
 					method,
 					path: '/servers/alpha/mcp',

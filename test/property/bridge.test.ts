@@ -58,8 +58,13 @@ function listen({ backends, callers }: World): boolean {
 /** Everybody does what is left to be done. */
 async function finish(world: World, timers: VirtualTimers): Promise<void> {
 	const { callers, tick } = world;
-	for (let turns = 0; listen(world) || turns < 3; turns++) await settle();
+	for (let turns = 0; listen(world) || turns < 3; turns++) {
+		await settle();
+		timers.advance(BRIDGE_LIMITS.gatherMs);
+	}
 	for (const caller of callers) if (caller instanceof LegacyCaller) caller.checkCancelled();
+	if (world.backends.length === 1 && live(world).length === 0)
+		for (const { waiting } of callers) assert.equal(waiting, 0, 'calls outlive their server');
 	for (let quiet = 0; quiet < 3; ) {
 		await settle();
 		timers.advance(BRIDGE_LIMITS.gatherMs);

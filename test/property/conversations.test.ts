@@ -10,6 +10,7 @@ import fc from 'fast-check';
 import { SlipwayError } from '../../src/errors.ts';
 import { BRIDGE_LIMITS, STDIO_LIMITS } from '../../src/limits.ts';
 import { explore } from '../support/explore.ts';
+import { serverView } from '../support/fake-launcher.ts';
 import { type Habits, MemoryGateway, SessionPort } from '../support/memory-gateway.ts';
 import { CAPABILITIES, LegacyCaller, ModernCaller } from '../support/model-client.ts';
 import { pick } from '../support/model-server.ts';
@@ -176,6 +177,11 @@ class World {
 			for (const server of this.#live()) server.answerAll(givenUp);
 			quiet = busy ? 0 : quiet + 1;
 		}
+		// Of what was withdrawn servers are told at once, and of those who never come back in time.
+		const withdrawn = new Set(this.all.flatMap(({ caller }) => caller.withdrawn));
+		for (const { pending } of this.#live())
+			for (const { mark } of pending.values())
+				assert.ok(!withdrawn.has(mark), `nobody told that ${mark} was withdrawn`);
 		this.tick(performance.now() + BRIDGE_LIMITS.parkedMs + 1);
 		await settle();
 		this.hear();
@@ -268,11 +274,9 @@ describe('what once went wrong', () => {
 	test('what is found out of a server before its image was ready is remembered', async (t) => {
 		const gateway = new MemoryGateway({ gamma: { era: 'legacy', exitsOnOtherEra: true } });
 		t.after(() => gateway.stop());
-		gateway.launcher.beforeLaunch = () => {
-			// With its image, what an Instance is made of is known in full.
-			const servers = gateway.launcher.state.servers.map((server) => ({ ...server, spec: 'with the image' }));
-			gateway.launcher.state = { ...gateway.launcher.state, servers };
-		};
+		const { preparation } = serverView('gamma');
+		gateway.change('gamma', { spec: 'the entry alone', preparation: { kind: 'waiting' } });
+		gateway.launcher.beforeLaunch = () => gateway.change('gamma', { spec: 'with the image', preparation });
 		for (const [name, launches] of [
 			['ada', 2],
 			['bob', 3],
@@ -282,6 +286,24 @@ describe('what once went wrong', () => {
 			await serve(gateway);
 			assert.equal(gateway.launcher.launches, launches, `Instances for ${name}`);
 		}
+	});
+
+	test('what is found out of one build of a server is not taken for the next', async (t) => {
+		const habits: Record<string, Habits> = { delta: { era: 'legacy', exitsOnOtherEra: true } };
+		const gateway = new MemoryGateway(habits);
+		t.after(() => gateway.stop());
+		// The catalog names another build while the first conversation begins.
+		gateway.launcher.beforeLaunch = () => {
+			gateway.change('delta', { spec: 'the next build' });
+			gateway.launcher.beforeLaunch = () => undefined;
+		};
+		new SessionPort(gateway, 'delta', 'one').open('ada', CAPABILITIES);
+		await serve(gateway);
+		habits['delta'] = { era: 'modern', exitsOnOtherEra: true };
+		const session = new SessionPort(gateway, 'delta', 'one');
+		session.open('bob', CAPABILITIES);
+		await serve(gateway);
+		assert.ok(session.isOpen, 'a server of the second era was taken for one of the first');
 	});
 
 	test('a server that exits while it is asked for its era is asked again for the next client', async (t) => {

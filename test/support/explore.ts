@@ -24,8 +24,11 @@ export async function explore<Value>(
 		running = property(value);
 		return running;
 	});
-	await fc.assert(tried, { numRuns: RUNS_MAX, interruptAfterTimeLimit: forMs });
-	// The time may be over in the middle of one, which must not go on beside the next test.
-	await running;
+	try {
+		await fc.assert(tried, { numRuns: RUNS_MAX, interruptAfterTimeLimit: forMs });
+	} finally {
+		// The time may be over in the middle of one, which must not go on beside the next test.
+		await running;
+	}
 	assert.ok(runs >= runsMin, `${runs} runs`);
 }

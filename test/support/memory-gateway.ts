@@ -11,6 +11,7 @@ import { serveStreamable } from '../../src/http/streamable.ts';
 import { Tenants } from '../../src/http/tenants.ts';
 import type { Visit } from '../../src/http/visit.ts';
 import type { PrincipalId, ServerName } from '../../src/ids.ts';
+import type { ServerView } from '../../src/launcher/contract.ts';
 import { SESSION_LIMITS } from '../../src/limits.ts';
 import { SILENT_LOG } from '../../src/log.ts';
 import { Metrics } from '../../src/metrics.ts';
@@ -67,6 +68,13 @@ export class MemoryGateway {
 			absences: new Absences(),
 			find: (name) => this.launcher.state.servers.find((server) => server.name === name),
 		};
+	}
+
+	/** What the launcher knows of a server is something else from here on. */
+	change(name: string, change: Partial<ServerView>): void {
+		const { state } = this.launcher;
+		const servers = state.servers.map((server) => (server.name === name ? { ...server, ...change } : server));
+		this.launcher.state = { ...state, servers };
 	}
 
 	/** A server by its name; all as one for `/mcp`. */

@@ -306,9 +306,14 @@ export class ModernCaller {
 		return this.calls.map(({ tickets }) => tickets.at(-1)?.ends[0]);
 	}
 
-	/** Marks of calls that the client gave up. */
+	/** Marks of calls that it hung up on. */
+	get withdrawn(): string[] {
+		return this.#in('left').map(({ mark }) => mark);
+	}
+
+	/** The same, and those that it never came back to. */
 	get givenUp(): string[] {
-		return this.calls.filter(({ state }) => state === 'left' || state === 'abandoned').map(({ mark }) => mark);
+		return [...this.withdrawn, ...this.#in('abandoned').map(({ mark }) => mark)];
 	}
 
 	#in(state: ModernCall['state']): ModernCall[] {
@@ -448,9 +453,18 @@ export class LegacyCaller {
 		}
 	}
 
-	/** Marks of calls that it cancelled before they had ended. */
-	get givenUp(): string[] {
+	/** Marks of calls that it cancelled. */
+	get withdrawn(): string[] {
 		return [...this.#cancelled].map(({ mark }) => mark);
+	}
+
+	get givenUp(): string[] {
+		return this.withdrawn;
+	}
+
+	/** How many of its requests have not ended. */
+	get waiting(): number {
+		return this.open.length;
 	}
 
 	get #came(): Rpc[] {
