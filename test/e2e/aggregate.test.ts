@@ -243,12 +243,19 @@ describe('everything else that belongs to one of them', { concurrency: 2 }, () =
 	test('log levels, resources that change, progress and a call that is withdrawn', async () => {
 		const raw = await openLegacy(quick());
 		const changes = await raw.stream();
+		const log = async (level: string): Promise<number> => {
+			const args = { level, message: 'a line', times: 2 };
+			const { messages, text } = await raw.send('tools/call', { name: 'talk__log', arguments: args });
+			await text;
+			assert.equal(textOf(messages.items.at(-1) ?? {}), '2 messages');
+			return messages.items.length - 1;
+		};
+		assert.equal(await log('info'), 2);
+		// To a server that is there, and to one that is started anew.
 		assert.deepEqual((await raw.request('logging/setLevel', { level: 'warning' })).result, {});
-		const log = { level: 'info', message: 'too quiet', times: 2 };
-		assert.equal(textOf(await raw.call('talk__log', log)), '2 messages');
-		const loud = await raw.send('tools/call', { name: 'talk__log', arguments: { ...log, level: 'error' } });
-		await loud.text;
-		assert.equal(loud.messages.items.length, 3);
+		assert.deepEqual([await log('info'), await log('error')], [0, 2]);
+		assert.equal((await raw.call('talk__exit', { code: 0 })).error?.data?.['code'], 'SLIPWAY_INSTANCE_EXITED');
+		assert.deepEqual([await log('info'), await log('error')], [0, 2]);
 		const watched = { uri: 'test://watched' };
 		assert.deepEqual((await raw.request('resources/subscribe', watched)).result, {});
 		assert.equal(textOf(await raw.call('talk__touch_resource', watched)), 'updated');

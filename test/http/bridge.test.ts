@@ -597,6 +597,20 @@ describe('a requestState', () => {
 		await assertRefused(opened, tries, asking);
 	});
 
+	test('that is put together of two of the same request is refused, and both calls go on', async (t) => {
+		const opened = await open(t);
+		const other = await ask(opened, [question('other')]);
+		const asking = await ask(opened);
+		const [, , mac] = other.asked.requestState?.split('.') ?? [];
+		const [call, round] = asking.asked.requestState?.split('.') ?? [];
+		const mixed = { ...asking.asked, requestState: `${call}.${round}.${mac}` };
+		await assertRefused(opened, [retry(opened.client, mixed, { [asking.keys[0] ?? '']: ACCEPT })], asking);
+		const answering = retry(opened.client, other.asked, { [other.keys[0] ?? '']: ACCEPT }).reply();
+		assert.deepEqual(await opened.instance.hear(), result('other', ACCEPT));
+		opened.instance.say(result(other.wireId));
+		assert.equal((await answering).status, 200);
+	});
+
 	test('of other arguments, another tool or another method is refused, and its call goes on', async (t) => {
 		const opened = await open(t);
 		const asking = await ask(opened);

@@ -329,11 +329,15 @@ describe('a resource', () => {
 		await subscribe(opened, 2);
 	});
 
-	test('that the server leaves out of what it acknowledges is refused', async (t) => {
-		const { instance, session } = await open(t, { introduction });
+	test('that the server leaves out of what it acknowledges is refused, and may be asked for again', async (t) => {
+		const opened = await open(t, { introduction });
+		const { instance, session } = opened;
 		const refused = session.post(request(1, 'resources/subscribe', { uri }));
-		instance.say(acknowledged((await instance.hearRequest('subscriptions/listen')).id, {}));
+		const { id } = await instance.hearRequest('subscriptions/listen');
+		instance.say(acknowledged(id, {}));
 		assert.ok((await refused).rpc.error);
+		assert.equal((await instance.hear()).params?.['requestId'], id);
+		await subscribe(opened, 2);
 	});
 
 	test('whose subscription the server ended is subscribed to again when the client asks', async (t) => {

@@ -227,17 +227,39 @@ describe('what was no word about eras is not remembered as one:', () => {
 		});
 	}
 
-	test('a server of the second era alone that was slow once', async (t) => {
+	test('a server of the second era alone that was slow once, and is asked again', async (t) => {
 		const stack = await startHttpStack(t);
 		const probe = new HeldTimers(t, INSTANCE_LIMITS.probeTimeoutMs);
-		const { rpc } = await listTools(stack, 0, 'a', async (instance) => {
-			await instance.hearRequest('server/discover');
+		const answer = await listTools(stack, 0, 'a', async (instance) => {
+			const late = await instance.hearRequest('server/discover');
 			await probe.fireNext();
 			instance.say(failure((await instance.hearRequest('initialize')).id, REFUSAL));
-			await instance.ended;
+			instance.say(result(late.id, discovered()));
+			await speakModern(instance);
+			await answerTools(instance);
 		});
-		assert.equal(rpc.error?.data?.['code'], 'SLIPWAY_HANDSHAKE_REFUSED');
-		await assertAsked(stack, 1);
+		assert.equal(answer.status, 200);
+		assert.equal(stack.launcher.launches, 1);
+		// And known from then on, whoever asks.
+		const again = stranger(stack, 'b').send('tools/list');
+		await answerTools(await instanceOf(stack.launcher, 'alpha'));
+		assert.equal((await again).status, 200);
+	});
+
+	test('a server of the second era alone that was slow once, for a client of the first', async (t) => {
+		const stack = await startHttpStack(t);
+		const probe = new HeldTimers(t, INSTANCE_LIMITS.probeTimeoutMs);
+		const refused = stack.post('alpha', initializeRequest());
+		const slow = await instanceOf(stack.launcher, 'alpha');
+		slow.say(failure((await slow.hearRequest('initialize')).id, REFUSAL));
+		await slow.hearRequest('server/discover');
+		await probe.fireNext();
+		assert.deepEqual((await refused).rpc.error, REFUSAL);
+		const answering = stack.post('alpha', initializeRequest());
+		const instance = await instanceOf(stack.launcher, 'alpha', 1);
+		instance.say(failure((await instance.hearRequest('initialize')).id, REFUSAL));
+		await speakModern(instance);
+		assert.equal((await answering).rpc.result?.['protocolVersion'], '2025-11-25');
 	});
 
 	test('a server of the second era alone that ended once', async (t) => {
