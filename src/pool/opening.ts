@@ -119,7 +119,8 @@ class Opening {
 			this.#facts.legacy = false;
 			return opened;
 		}
-		this.#facts.modern = false;
+		// Who says nothing may have been slow: the next client has it asked again.
+		if (!this.#silent) this.#facts.modern = false;
 		// The server refused in its own words, which the client gets.
 		if (refused !== undefined && this.#lease !== undefined)
 			return { era: 'legacy', lease: this.#lease, answer: refused };

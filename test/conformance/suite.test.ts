@@ -7,6 +7,7 @@ import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import {
 	type Bench,
+	EXPECTED,
 	PAIRINGS,
 	type PairingResult,
 	type Revision,
@@ -69,7 +70,9 @@ for (const pairing of PAIRINGS) {
 		results.push(result);
 		assert.deepEqual(surprisesOf(result), []);
 		assert.equal(result.required, REQUIRED[revision], result.output);
+		const unmet = EXPECTED[`${revision}/${target}`] ?? {};
 		for (const [scenario, text] of Object.entries(TEXTS[revision])) {
+			if (Object.hasOwn(unmet, scenario)) continue;
 			const told = result.scenarios.find((candidate) => candidate.scenario === scenario)?.checks;
 			assert.ok(
 				JSON.stringify(told?.map(({ details }) => details)).includes(text),

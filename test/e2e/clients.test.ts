@@ -77,8 +77,6 @@ const remote =
 			...rest,
 			name,
 			tools: async () => (await client.listTools()).tools.map((tool) => tool.name),
-			follow: async (tool, onprogress) =>
-				textOfResult(await client.callTool({ name: tool, arguments: {} }, undefined, { onprogress })),
 			listen: async () => undefined,
 		};
 	};
@@ -135,28 +133,28 @@ async function converse(client: RealClient, prefix: string): Promise<void> {
 for (const [title, connect] of Object.entries(CLIENTS))
 	describe(title, { concurrency: 2 }, () => {
 		for (const server of SERVERS)
-			test(`lists, calls, follows and is asked by ${server}`, async () => {
+			test(`lists, calls, follows and is asked by ${server}`, async (t) => {
 				const client = await connect(stack.endpoint(server));
+				t.after(() => client.close());
 				const tools = await client.tools();
 				assert.equal(tools.length, 28);
 				await converse(client, '');
 				await client.listen();
 				await client.call('test_trigger_tool_change');
 				await client.toolsChanged.count(1);
-				await client.close();
 			});
 
 		// There is no HTTP+SSE at the endpoint of all.
 		if (!title.includes('SSE'))
-			test('lists, calls, follows and is asked by all three as one', async () => {
+			test('lists, calls, follows and is asked by all three as one', async (t) => {
 				const client = await connect(`${stack.url}/mcp`);
+				t.after(() => client.close());
 				const tools = await client.tools();
 				for (const server of SERVERS) {
 					assert.equal(tools.filter((tool) => tool.startsWith(`${server}__`)).length, 28);
 					await converse(client, `${server}__`);
 				}
 				assert.equal(tools.length, 3 * 28);
-				await client.close();
 			});
 	});
 

@@ -510,6 +510,26 @@ for (const era of ERAS) {
 				assert.equal((await broken).error?.message, 'disk on fire');
 			});
 
+			test('of a resource that is in no list go on to the next server when one ends of it', async (t) => {
+				const script: Script = { capabilities: {} };
+				const { stack, cast } = await start(t, { alpha: script, beta: script });
+				const client = await connect(stack, era);
+				const reading = client.ask('resources/read', { uri: 'deadly:1' });
+				const alpha = await cast.of('alpha');
+				await alpha.hear('resources/read');
+				alpha.exit();
+				await (await cast.of('beta')).answer('resources/read', { of: 'beta' });
+				assert.equal((await reading).result?.['of'], 'beta');
+				// And when nobody else knows it either, that one may have known it.
+				const again = client.ask('resources/read', { uri: 'deadly:2' });
+				const next = await cast.of('alpha', 1);
+				await next.hear('resources/read');
+				next.exit();
+				const beta = await cast.of('beta');
+				beta.say(failure((await beta.hear('resources/read')).id, { code: -32002, message: 'not mine' }));
+				assert.equal((await again).error?.data?.['code'], 'SLIPWAY_INSTANCE_EXITED');
+			});
+
 			test('for completion go to the server of the prompt, or of the template', async (t) => {
 				const { stack, cast } = await start(t, {
 					alpha: { capabilities: { completions: {}, prompts: {} } },

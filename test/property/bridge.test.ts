@@ -14,8 +14,8 @@ import { act, at, move, rpcId, type Step, settle, step } from '../support/model-
 import { bridged, emulated, manyLegacy, manyModern, shared, type World } from '../support/model-world.ts';
 import { VirtualTimers } from '../support/virtual-timers.ts';
 
-const CALLS = { forMs: 2_500, runsMin: 100 };
-const SUBSCRIPTIONS = { forMs: 1_500, runsMin: 100 };
+const CALLS = { forMs: 2_200, runsMin: 100 };
+const SUBSCRIPTIONS = { forMs: 1_300, runsMin: 100 };
 
 interface Plan {
 	readonly steps: readonly (readonly [step: Step, pause: boolean])[];
@@ -167,8 +167,7 @@ async function exploreListeners(steps: SubscriptionPlan): Promise<void> {
 	assert.deepEqual(server.subscribed, new Set(stillOpen(streams).flatMap(({ acknowledged = [] }) => acknowledged)));
 	// Each change reaches each listener that wants it, once.
 	const heardBefore = new Map(stillOpen(streams).map((stream) => [stream, stream.changed]));
-	for (const uri of server.subscribed)
-		server.instance.say({ jsonrpc: '2.0', method: 'notifications/resources/updated', params: { uri } });
+	server.changeAll();
 	await hear();
 	for (const [stream, before] of heardBefore) {
 		const due = [...server.subscribed].filter((uri) => stream.acknowledged?.includes(uri));
@@ -180,11 +179,56 @@ async function exploreListeners(steps: SubscriptionPlan): Promise<void> {
 	await world.close();
 }
 
-/** The server takes what waits for it, and what comes of that, until nothing more does. */
-async function untilQuiet(hear: () => Promise<boolean>, server: ModelServer): Promise<void> {
-	for (let quiet = 0; quiet < 3; ) {
+/** The same at servers of both eras as one, each of which has resources of its own. */
+async function exploreManyListeners(steps: SubscriptionPlan): Promise<void> {
+	const [one, two, three] = URIS;
+	const holdsSubscriptions = true;
+	const world = manyModern({
+		alpha: { holdsSubscriptions, resources: [one] },
+		beta: { holdsSubscriptions, resources: [two, three] },
+	});
+	const caller = callerOf(world, ModernCaller);
+	const servers = (): ModelServer[] => world.backends.map(({ server }) => server);
+	const streams: Listening[] = [];
+	const hear = async (): Promise<boolean> => {
+		await settle();
+		for (const stream of streams) stream.check();
+		return servers()
+			.map((server) => server.hear())
+			.includes(true);
+	};
+	for (const [taken, pause] of steps) {
+		const server = 'at' in taken ? pick(servers(), taken.at) : undefined;
+		if (taken.kind === 'open') {
+			const { id, uris, tools } = taken;
+			streams.push(caller.listen(id, { resourceSubscriptions: uris, ...(tools ? { toolsListChanged: true } : {}) }));
+		} else if (taken.kind === 'close') pick(stillOpen(streams), taken.at)?.leave();
+		else if (taken.kind === 'change') server?.change(taken.at);
+		else if (taken.kind !== 'cancel') server?.acknowledge(taken.at, taken.kind === 'accept');
+		if (pause) await hear();
+	}
+	for (let rounds = 0; rounds < 3; rounds++) await untilQuiet(hear, ...servers());
+	for (const { acknowledged } of stillOpen(streams)) assert.ok(acknowledged, 'a listener was never acknowledged');
+	const wanted = new Set(stillOpen(streams).flatMap(({ acknowledged = [] }) => acknowledged));
+	assert.deepEqual(new Set(servers().flatMap(({ subscribed, listened }) => [...subscribed, ...listened])), wanted);
+	const heardBefore = new Map(stillOpen(streams).map((stream) => [stream, stream.changed]));
+	for (const server of servers()) server.changeAll();
+	await hear();
+	for (const [stream, before] of heardBefore)
+		assert.deepEqual(stream.changed.slice(before.length).sort(), [...(stream.acknowledged ?? [])].sort());
+	for (const stream of stillOpen(streams)) stream.leave();
+	await untilQuiet(hear, ...servers());
+	for (const { subscribed, listens } of servers())
+		assert.equal(subscribed.size + listens.size, 0, 'subscriptions are left');
+	await world.close();
+}
+
+/** Servers take what waits for them, and what comes of that, until nothing more does. */
+async function untilQuiet(hear: () => Promise<boolean>, ...servers: readonly ModelServer[]): Promise<void> {
+	for (let quiet = 0; quiet < 4; ) {
 		const heard = await hear();
-		quiet = server.acknowledge(0) || heard ? 0 : quiet + 1;
+		const taken = servers.map((server) => server.acknowledge(0));
+		quiet = heard || taken.includes(true) ? 0 : quiet + 1;
 	}
 }
 
@@ -234,6 +278,9 @@ describe('between the eras, in any order of events', () => {
 
 	test('listeners over resources/subscribe: each is acknowledged once, and hears what it asked for', () =>
 		explore(subscriptionPlan, exploreListeners, SUBSCRIPTIONS));
+
+	test('listeners at servers of both eras as one: each is acknowledged once, and hears what it asked for', () =>
+		explore(subscriptionPlan, exploreManyListeners, SUBSCRIPTIONS));
 
 	test('resources/subscribe over listeners: every request ends once, and no listener is left', () =>
 		explore(subscriptionPlan, exploreSubscriptions, SUBSCRIPTIONS));

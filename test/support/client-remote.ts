@@ -9,6 +9,7 @@ import {
 	ElicitRequestSchema,
 	type ElicitResult,
 	ListRootsRequestSchema,
+	ProgressNotificationSchema,
 	ToolListChangedNotificationSchema,
 } from '@modelcontextprotocol/sdk/types.js';
 import { textOfResult } from './client-sdk.ts';
@@ -25,6 +26,11 @@ export interface RemoteOptions {
 	readonly elicit: (message: string) => ElicitResult;
 }
 
+interface Progress {
+	readonly progress: number;
+	readonly total?: number | undefined;
+}
+
 export interface RemoteClient {
 	readonly client: Client;
 	readonly toolsChanged: Inbox<true>;
@@ -32,6 +38,8 @@ export interface RemoteClient {
 	readonly asked: Inbox<string>;
 	/** The text of a tool's answer. */
 	call(name: string, args?: Record<string, unknown>): Promise<string>;
+	/** The same, with the progress that came before it. */
+	follow(name: string, onProgress: (progress: Progress) => void): Promise<string>;
 	/** Ends the host's side, and with it the process. */
 	close(): Promise<void>;
 }
@@ -73,15 +81,40 @@ export async function connectRemote(url: string, options: RemoteOptions): Promis
 	];
 	const env = { HOME: home, PATH: process.env['PATH'] ?? '' };
 	// What it says on stderr would be taken for what the test says.
-	await client.connect(new StdioClientTransport({ command: process.execPath, args, env, stderr: 'ignore' }));
+	const transport = new StdioClientTransport({ command: process.execPath, args, env, stderr: 'ignore' });
+	await client.connect(transport);
+	const progressed = tapProgress(transport);
 	return {
 		client,
 		toolsChanged,
 		asked,
 		call: async (tool, input = {}) => textOfResult(await client.callTool({ name: tool, arguments: input })),
+		follow: async (tool, onProgress) => {
+			progressed.items.length = 0;
+			// With a handler it sends a token.
+			const onprogress = (): void => undefined;
+			const text = textOfResult(await client.callTool({ name: tool, arguments: {} }, undefined, { onprogress }));
+			for (const progress of progressed.items) onProgress(progress);
+			return text;
+		},
 		close: async () => {
 			await client.close();
 			await rm(home, { recursive: true });
 		},
 	};
+}
+
+/**
+ * The progress that comes over the wire. The SDK's client itself drops what it reads together with the answer: it hands
+ * notifications on a moment later, and then nobody waits for them any more.
+ */
+function tapProgress(transport: StdioClientTransport): Inbox<Progress> {
+	const progressed = new Inbox<Progress>('progress');
+	const hand = transport.onmessage;
+	transport.onmessage = (message) => {
+		const notification = ProgressNotificationSchema.safeParse(message);
+		if (notification.success) progressed.push(notification.data.params);
+		hand?.(message);
+	};
+	return progressed;
 }

@@ -306,14 +306,17 @@ export class ModernCaller {
 		return this.calls.map(({ tickets }) => tickets.at(-1)?.ends[0]);
 	}
 
-	/** Marks of calls that it hung up on. */
+	/**
+	 * Marks of calls that it hung up on, of which the server is to hear at once. Who hangs up on the way back to a call
+	 * may not have been heard of: then the call waits for it as for any that it does not come back to.
+	 */
 	get withdrawn(): string[] {
-		return this.#in('left').map(({ mark }) => mark);
+		return this.#in('left').flatMap(({ mark, states }) => (states.length === 0 ? [mark] : []));
 	}
 
-	/** The same, and those that it never came back to. */
+	/** Marks of all that it hung up on, and of those that it never came back to. */
 	get givenUp(): string[] {
-		return [...this.withdrawn, ...this.#in('abandoned').map(({ mark }) => mark)];
+		return [...this.#in('left'), ...this.#in('abandoned')].map(({ mark }) => mark);
 	}
 
 	#in(state: ModernCall['state']): ModernCall[] {

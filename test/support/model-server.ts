@@ -38,7 +38,9 @@ export interface ModelServerOptions {
 	readonly isClient?: (name: string) => boolean;
 	/** Whether its client answers the questions of a result all at once, as an emulated one must. */
 	readonly answersWhole?: boolean;
-	/** Whether what subscribes and unsubscribes waits for `acknowledge`. */
+	/** The resources that it lists. */
+	readonly resources?: readonly string[];
+	/** Whether what subscribes waits for `acknowledge`. */
 	readonly holdsSubscriptions?: boolean;
 	/** What it answers to a method in place of what it should. */
 	readonly results?: Readonly<Record<string, Record<string, unknown>>>;
@@ -194,6 +196,14 @@ export class ModelServer {
 			for (const method of changesOf(filter)) this.#say({ ...method, params: { ...method.params, _meta: tag(id) } });
 	}
 
+	/** Tells of a change of every resource that somebody wants to hear of, once. */
+	changeAll(): void {
+		for (const uri of this.subscribed) this.#say({ method: 'notifications/resources/updated', params: { uri } });
+		for (const [id, filter] of this.listens)
+			for (const uri of urisOf(filter))
+				this.#say({ method: 'notifications/resources/updated', params: { uri, _meta: tag(id) } });
+	}
+
 	die(): void {
 		if (this.dead) return;
 		this.dead = true;
@@ -277,6 +287,10 @@ export class ModelServer {
 		else answer(true);
 	}
 
+	get #resources(): object[] {
+		return (this.#options.resources ?? []).map((uri) => ({ uri, name: uri }));
+	}
+
 	#resultOf(id: Id, method: string, params: Record<string, unknown>): Rpc {
 		const result = this.#options.results?.[method];
 		if (result !== undefined) return { id, result };
@@ -297,7 +311,7 @@ export class ModelServer {
 				return { id, result: { ...this.#dress(), tools: [{ name: 'x', inputSchema: { type: 'object' } }] } };
 			case 'legacy resources/list':
 			case 'modern resources/list':
-				return { id, result: { ...this.#dress(), resources: [] } };
+				return { id, result: { ...this.#dress(), resources: this.#resources } };
 			case 'legacy resources/templates/list':
 			case 'modern resources/templates/list':
 				return { id, result: { ...this.#dress(), resourceTemplates: [] } };

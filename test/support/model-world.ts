@@ -142,13 +142,14 @@ export function manyLegacy(): World {
 }
 
 /** One client of the second era, in front of a server of each era as one. */
-export function manyModern(): World {
+export function manyModern(habits: Readonly<Record<string, Habits>> = {}): World {
 	const backends: Backend[] = [];
 	const server = new ModernAggregate({
 		...aggregate,
 		envelope: ENVELOPE,
 		open: async (name) => {
-			const { backend, server: member } = name === 'alpha' ? beginBridge({}) : beginDirect({});
+			const { backend, server: member } =
+				name === 'alpha' ? beginBridge(habits[name] ?? {}) : beginDirect(habits[name] ?? {});
 			backends.push(backend);
 			return { ...common, server: member, end: () => end(backend) };
 		},

@@ -1,28 +1,26 @@
 /** Many servers as one, for a conversation of the first era. */
 import type { Patience } from '../../channel.ts';
 import { RPC_CODES, SlipwayError, toSlipwayError } from '../../errors.ts';
-import { AGGREGATE_LIMITS, BRIDGE_LIMITS } from '../../limits.ts';
+import { BRIDGE_LIMITS } from '../../limits.ts';
 import type { Call, CallOptions, Exchange, LegacyServer, Standing } from '../exchange.ts';
 import {
-	errorText,
 	isObject,
 	type NotificationMessage,
 	notificationText,
 	own,
 	type RequestMessage,
-	type RpcError,
 	type RpcId,
 	resultText,
 } from '../jsonrpc.ts';
 import { type Answer, answerWith, ask, askWith } from '../own-request.ts';
 import { revisionForInitialize } from '../revisions.ts';
 import { editMembers, replaceId } from '../text.ts';
-import { AGGREGATE_CAPABILITIES, LIST_CHANGES, notFound, saysNotFound, taskIdIn } from './capabilities.ts';
+import { AGGREGATE_CAPABILITIES, LIST_CHANGES, taskIdIn } from './capabilities.ts';
 import { Directory, LISTS, type ListKind } from './directory.ts';
 import { type MemberConversation, Members } from './members.ts';
 import { PendingCall } from './pending-call.ts';
 import { isNamed, routeOf } from './route.ts';
-import { within } from './within.ts';
+import { search } from './search.ts';
 
 interface LegacyMember extends MemberConversation {
 	readonly server: LegacyServer;
@@ -135,7 +133,7 @@ export class LegacyAggregate implements LegacyServer {
 		const route = await routeOf(this.#directory, text, message);
 		if (call.over) return;
 		const { server } = route;
-		if (server === undefined || !this.#members.has(server)) return this.#tryAll(call, text, message, options);
+		if (server === undefined || !this.#members.has(server)) return this.#search(call, text, message, options);
 		const member = await this.#members.open(server);
 		if (call.over) return;
 		call.hand(
@@ -158,41 +156,23 @@ export class LegacyAggregate implements LegacyServer {
 		options.exchange.answer(text, { kind: 'response', id, ok: true, result: {} });
 	}
 
-	/** What is nobody's by the lists: the first that answers without an error knows it. */
-	async #tryAll(call: PendingCall, text: string, message: RequestMessage, options: CallOptions): Promise<void> {
-		const { id } = message;
-		let refusal = notFound(message, RPC_CODES.resourceNotFound);
-		let silent = false;
-		// A name says whose it is.
-		const candidates = isNamed(message) ? [] : await this.#members.openAll();
-		for (const [, { server, callTimeoutMs }] of candidates) {
-			const asked = askWith(server, text, message, { timeoutMs: callTimeoutMs });
-			const answer = await within(asked, AGGREGATE_LIMITS.listWaitMs);
-			if (call.over) return;
-			silent ||= answer === undefined;
-			if (answer === undefined) continue;
-			if (answer.message.ok) {
-				call.finish();
-				this.#finish(call, options);
-				return options.exchange.answer(replaceId(answer.text, answer.message.id, id), answer.message);
-			}
-			if (!saysNotFound(answer.message.error)) refusal = answer.message.error;
-		}
-		// Who said nothing may have it.
-		if (silent) throw new SlipwayError('SLIPWAY_CALL_TIMEOUT');
-		this.#refuse(call, id, refusal, options);
+	/** Whose a name is, the name says; the rest may be anybody's. */
+	async #search(call: PendingCall, text: string, message: RequestMessage, options: CallOptions): Promise<void> {
+		const { text: answer, message: outcome } = await search(message, {
+			candidates: isNamed(message) ? [] : await this.#members.openAll(),
+			ask: ([, { server, callTimeoutMs }]) => askWith(server, text, message, { timeoutMs: callTimeoutMs }),
+			notFoundCode: RPC_CODES.resourceNotFound,
+			isOver: () => call.over,
+		});
+		if (!call.finish()) return;
+		this.#finish(call, options);
+		options.exchange.answer(replaceId(answer, outcome.id, message.id), outcome);
 	}
 
 	#answer(call: PendingCall, id: RpcId, result: object, options: CallOptions): void {
 		if (!call.finish()) return;
 		this.#finish(call, options);
 		answerWith(options.exchange, id, result);
-	}
-
-	#refuse(call: PendingCall, id: RpcId, error: RpcError, options: CallOptions): void {
-		if (!call.finish()) return;
-		this.#finish(call, options);
-		options.exchange.answer(errorText(id, error), { kind: 'response', id, ok: false, error });
 	}
 
 	#finish(call: PendingCall, { onEnd }: CallOptions): void {

@@ -91,8 +91,10 @@ export class ManyListeners {
 		);
 		if (!this.#listeners.has(listener)) return;
 		listener.acknowledged = true;
-		// Who came in the meantime.
-		for (const [name, server] of this.#options.present()) void this.#subscribe(listener, name, server);
+		// Who came in the meantime; who refused is not asked again.
+		const asked = new Set(servers.map(([, server]) => server));
+		for (const [name, server] of this.#options.present())
+			if (!asked.has(server)) void this.#subscribe(listener, name, server);
 		const subscribed = taken.flatMap((resources) => resources ?? []);
 		listener.reply.related(
 			notificationText('notifications/subscriptions/acknowledged', {

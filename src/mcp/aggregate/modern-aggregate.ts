@@ -1,29 +1,20 @@
 /** Many servers as one, for requests of the second era (2026-07-28) of one client. */
 import type { Patience } from '../../channel.ts';
 import { RPC_CODES, SlipwayError, toSlipwayError } from '../../errors.ts';
-import { AGGREGATE_LIMITS } from '../../limits.ts';
 import type { Call, Reply } from '../exchange.ts';
-import {
-	errorText,
-	isObject,
-	notificationText,
-	own,
-	type RequestMessage,
-	type RpcError,
-	requestText,
-} from '../jsonrpc.ts';
+import { isObject, notificationText, own, type RequestMessage, requestText } from '../jsonrpc.ts';
 import { completeResult } from '../modern-results.ts';
 import { LISTEN, type ModernRequest, type ModernServer } from '../modern-server.ts';
 import type { Answer } from '../own-request.ts';
 import { type Envelope, metaOfEnvelope, REVISIONS } from '../revisions.ts';
-import { editMembers } from '../text.ts';
-import { AGGREGATE_CAPABILITIES, LIST_CHANGES, notFound, saysNotFound, taskIdIn } from './capabilities.ts';
+import { editMembers, replaceId } from '../text.ts';
+import { AGGREGATE_CAPABILITIES, LIST_CHANGES, taskIdIn } from './capabilities.ts';
 import { Directory, LISTS, type ListKind } from './directory.ts';
 import { ManyListeners } from './many-listeners.ts';
 import { type MemberConversation, Members } from './members.ts';
 import { PendingCall } from './pending-call.ts';
 import { isNamed, routeOf, withName } from './route.ts';
-import { within } from './within.ts';
+import { search } from './search.ts';
 
 interface ModernMember extends MemberConversation {
 	readonly server: ModernServer;
@@ -144,7 +135,7 @@ export class ModernAggregate implements ModernServer {
 				? this.#members.present.find((member) => holdsStateOf(member.server, route.message))
 				: undefined;
 		if (asking !== undefined) return call.hand(asking.server.request(routed, this.#noting(call, reply, server)));
-		if (server === undefined || !this.#members.has(server)) return this.#tryAll(call, request, reply);
+		if (server === undefined || !this.#members.has(server)) return this.#search(call, request, reply);
 		const member = await this.#members.open(server);
 		if (!call.over) call.hand(member.server.request(routed, this.#noting(call, reply, server)));
 	}
@@ -154,27 +145,16 @@ export class ModernAggregate implements ModernServer {
 		this.#answer(call, message, editMembers('{}', { [kind.member]: list }), reply);
 	}
 
-	/** What is nobody's by the lists: the first that answers without an error knows it. */
-	async #tryAll(call: PendingCall, { message }: ModernRequest, reply: Reply): Promise<void> {
+	/** Whose a name is, the name says; the rest may be anybody's. */
+	async #search(call: PendingCall, { message }: ModernRequest, reply: Reply): Promise<void> {
 		const { id, method, params = {} } = message;
-		let refusal: RpcError = notFound(message, RPC_CODES.invalidParams);
-		let silent = false;
-		// A name says whose it is.
-		const candidates = isNamed(message) ? [] : await this.#members.openAll();
-		for (const [, { server }] of candidates) {
-			const answer = await within(this.#ask(server, method, params), AGGREGATE_LIMITS.listWaitMs);
-			silent ||= answer === undefined;
-			if (answer === undefined) continue;
-			if (answer.message.ok) {
-				if (!this.#finish(call)) return;
-				const text = editMembers(answer.text, { id: JSON.stringify(id) });
-				return reply.answer(text, { kind: 'response', id, ok: true, result: answer.message.result });
-			}
-			if (!saysNotFound(answer.message.error)) refusal = answer.message.error;
-		}
-		// Who said nothing may have it.
-		if (silent) throw new SlipwayError('SLIPWAY_CALL_TIMEOUT');
-		if (this.#finish(call)) reply.answer(errorText(id, refusal), { kind: 'response', id, ok: false, error: refusal });
+		const { text: answer, message: outcome } = await search(message, {
+			candidates: isNamed(message) ? [] : await this.#members.openAll(),
+			ask: ([, { server }]) => this.#ask(server, method, params),
+			notFoundCode: RPC_CODES.invalidParams,
+			isOver: () => call.over,
+		});
+		if (this.#finish(call)) reply.answer(replaceId(answer, outcome.id, id), outcome);
 	}
 
 	#answer(call: PendingCall, { id, method }: RequestMessage, result: string, reply: Reply): void {
