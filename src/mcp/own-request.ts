@@ -1,14 +1,7 @@
 /** Requests that Slipway makes of a server for itself, and answers that it gives for one. */
 import { SlipwayError } from '../errors.ts';
 import type { Call, LegacyServer, Question, Reply } from './exchange.ts';
-import {
-	errorText,
-	type RequestMessage,
-	type ResponseMessage,
-	type RpcId,
-	requestText,
-	resultText,
-} from './jsonrpc.ts';
+import { type RequestMessage, type ResponseMessage, type RpcId, requestText, resultText } from './jsonrpc.ts';
 
 /** A server's answer, as it came and as it was read. */
 export interface Answer {
@@ -69,9 +62,4 @@ export function answerPing({ message, answer }: Question): boolean {
 /** Answers a request in the place of its server. */
 export function answerWith(reply: Pick<Reply, 'answer'>, id: RpcId, result: object): void {
 	reply.answer(resultText(id, result), { kind: 'response', id, ok: true, result });
-}
-
-/** Answers a request with an error in the place of its server. */
-export function refuseWith(reply: Pick<Reply, 'answer'>, id: RpcId, error: { code: number; message: string }): void {
-	reply.answer(errorText(id, error), { kind: 'response', id, ok: false, error });
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { askedIn, ModernClient } from '../support/client-modern.ts';
-import { answerOf, RawClient, type RpcMessage, textOf } from '../support/client-raw.ts';
+import { answerOf, assertStatus, RawClient, type RpcMessage, textOf } from '../support/client-raw.ts';
 import { openTextClient, toldIn } from '../support/client-text.ts';
 import { ContainerWatch } from '../support/container-watch.ts';
 import { catalogOf, fixture, fixtureImage } from '../support/fixtures.ts';
@@ -207,7 +207,7 @@ describe('a server asks its client', { concurrency: 4 }, () => {
 	test('of a client that cannot be asked, a bridge asks nothing', async () => {
 		const client = new ModernClient(stack.endpoint('questions-exits-on-unknown'));
 		const reply = await client.send('tools/call', { name: 'ask', arguments: { message: 'who?' } });
-		assert.equal(reply.status, 400);
+		assertStatus(reply, 400);
 		const { error } = await answerOf(reply);
 		assert.equal(error?.code, -32021);
 		assert.deepEqual(error?.data?.['requiredCapabilities'], { elicitation: { form: {} } });

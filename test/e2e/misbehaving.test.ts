@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { rawResult } from '../fixtures/raw-result.ts';
-import { answerOf, RawClient, type RpcMessage, textOf } from '../support/client-raw.ts';
+import { answerOf, assertStatus, RawClient, type RpcMessage, textOf } from '../support/client-raw.ts';
 import { connectSdk } from '../support/client-sdk.ts';
 import { catalogOf, fixture, fixtureImage } from '../support/fixtures.ts';
 import { API_KEY, type Stack, startStack } from '../support/stack.ts';
@@ -151,7 +151,7 @@ describe('what is slow, and servers that do not come up', { concurrency: 5 }, ()
 			['exit-at-once-3', 3],
 		] as const) {
 			const reply = await client(name).sendInitialize();
-			assert.equal(reply.status, 502, await reply.text);
+			assertStatus(reply, 502);
 			assert.equal(reply.headers.get('mcp-session-id'), null);
 			const { error } = await answerOf(reply);
 			assert.equal(error?.data?.['code'], 'SLIPWAY_START_FAILED');
@@ -164,7 +164,7 @@ describe('what is slow, and servers that do not come up', { concurrency: 5 }, ()
 
 	test('a command that cannot be run', async () => {
 		const reply = await client('no-command').sendInitialize();
-		assert.equal(reply.status, 502);
+		assertStatus(reply, 502);
 		assert.equal(codeOf(await answerOf(reply)), 'SLIPWAY_COMMAND_INVALID');
 	});
 

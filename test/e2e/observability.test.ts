@@ -1,7 +1,7 @@
 /** What operators read after calls were made: /status, /metrics, /health, /ready. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { RawClient } from '../support/client-raw.ts';
+import { assertStatus, RawClient } from '../support/client-raw.ts';
 import { catalogOf, fixture, fixtureImage } from '../support/fixtures.ts';
 import { API_KEY, type Stack, startStack } from '../support/stack.ts';
 
@@ -65,7 +65,7 @@ test('calls are counted by server, tool and how they ended', async () => {
 	await raw.call('no_such_tool');
 	await raw.request('no/such/method');
 	const stream = await raw.stream();
-	assert.equal((await new RawClient(stack.endpoint('failing')).sendInitialize()).status, 502);
+	assertStatus(await new RawClient(stack.endpoint('failing')).sendInitialize(), 502);
 	assert.equal((await new RawClient(`${stack.url}/servers/nobody/mcp`).sendInitialize()).status, 404);
 	assert.equal((await new RawClient(stack.endpoint('off')).sendInitialize()).status, 404);
 

@@ -149,6 +149,11 @@ export async function answerOf({ messages, isStream, text }: Reply, id?: string 
 	return Promise.race([answered, ended]);
 }
 
+/** The status of an answer, where it has one of its own: a start of more than a moment is answered on a stream (200). */
+export function assertStatus({ status, isStream }: Reply, expected: number): void {
+	assert.equal(status, isStream ? 200 : expected);
+}
+
 /** The text of a tool's result. */
 export function textOf(answer: { readonly result?: Record<string, unknown> }): string {
 	const content = answer.result?.['content'];
