@@ -132,7 +132,8 @@ export class Conversation implements Tenant {
 		const { envelope, makeRoom, onShared } = this.#options;
 		const { metrics } = this.#dependencies;
 		try {
-			const conversation = await this.target.openModern(envelope, { signal: this.#ending.signal, makeRoom });
+			const options = { caller: this.principal.id, signal: this.#ending.signal, makeRoom };
+			const conversation = await this.target.openModern(envelope, options);
 			this.#conversation = conversation;
 			void conversation.server.ended.then((reason) => this.#finish(reason));
 			if (this.#over) throw new SlipwayError('SLIPWAY_SESSION_ENDED');

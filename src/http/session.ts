@@ -130,7 +130,7 @@ export class Session implements Standing, Carrier, Tenant {
 		const { target } = this;
 		try {
 			const { makeRoom } = this.#options;
-			const options = { signal: this.#ending.signal, makeRoom };
+			const options = { caller: this.principal.id, signal: this.#ending.signal, makeRoom };
 			const conversation = await target.openLegacy(text, message, this, options);
 			this.#conversation = conversation;
 			void conversation.server.ended.then((reason) => this.#finish(reason));

@@ -1,6 +1,6 @@
 /** The Lease: a hold on an Instance, and what it takes to get one. */
 import type { Patience } from '../channel.ts';
-import type { ServerName } from '../ids.ts';
+import type { PrincipalId, ServerName } from '../ids.ts';
 import type { Standing } from '../mcp/exchange.ts';
 import type { Upstream, UpstreamObserver } from '../mcp/upstream.ts';
 
@@ -13,6 +13,8 @@ export interface Lease {
 
 export interface LeaseRequest {
 	readonly server: ServerName;
+	/** Who wants it: starts are given in turn to those who want one. */
+	readonly caller: PrincipalId;
 	readonly standing: Standing;
 	readonly observer: UpstreamObserver;
 	/** Aborting gives the request up, and the Instance if it was on its way. */

@@ -19,7 +19,7 @@ import type { Pool } from './pool.ts';
 import type { ToolHeaders } from './tool-headers.ts';
 
 /** Who opens a conversation, and how it gives up. */
-export type OpenOptions = Pick<LeaseRequest, 'signal' | 'makeRoom'>;
+export type OpenOptions = Pick<LeaseRequest, 'caller' | 'signal' | 'makeRoom'>;
 
 /** A conversation of the first era, with the server's answer to `initialize`. */
 export interface LegacyConversation {
@@ -134,10 +134,7 @@ export class ServerTarget implements Target {
 		return { server, personal: era === 'legacy', capabilities: capabilitiesIn(answer), end: lease.release };
 	}
 
-	#open(
-		request: Pick<LeaseRequest, 'standing' | 'signal' | 'makeRoom'>,
-		opener: Parameters<Pool['open']>[1],
-	): Promise<Opened> {
+	#open(request: OpenOptions & Pick<LeaseRequest, 'standing'>, opener: Parameters<Pool['open']>[1]): Promise<Opened> {
 		const observer = observe(this.name, this.#dependencies);
 		return this.#dependencies.pool.open({ ...request, server: this.#server.name, observer }, opener);
 	}
