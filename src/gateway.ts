@@ -47,6 +47,7 @@ export class Gateway {
 			sessions: () => this.#callers.sessions.counts(),
 			instances: () => launcher.state.servers.map(({ name, instances }) => [name, instances] as const),
 			streams: () => this.#callers.tenants.streams,
+			startsQueued: () => launcher.state.startsQueued,
 			engineReachable: () => launcher.state.engine.reachable,
 			launcherReachable: () => launcher.state.launcher.reachable,
 		});

@@ -133,7 +133,8 @@ export const AGGREGATE_LIMITS = Object.freeze({
 /** Instances over time. */
 export const INSTANCE_LIMITS = Object.freeze({
 	instancesMax: 32,
-	concurrentStartsMax: 2,
+	/** Starts at a time: as many as there are cores, and no fewer. */
+	concurrentStartsMin: 2,
 	startsQueuedMax: 64,
 	/**
 	 * From create to the answer to `initialize`; the preparation of an image does not count. With the time that
@@ -228,6 +229,8 @@ export const LAUNCHER_LIMITS = Object.freeze({
 	heartbeatMs: 1_000,
 	silenceMsMax: 5_000,
 	reconnectDelayMs: 250,
+	/** What stands for a caller in the queue for starts. */
+	callerCharsMax: 64,
 });
 
 /** The end of a process. */

@@ -10,6 +10,8 @@ export interface MetricSources {
 	readonly sessions: () => Iterable<readonly [server: string, count: number]>;
 	readonly instances: () => Iterable<readonly [server: string, count: number]>;
 	readonly streams: () => number;
+	/** Starts that wait for their turn. */
+	readonly startsQueued: () => number;
 	readonly engineReachable: () => boolean;
 	readonly launcherReachable: () => boolean;
 }
@@ -78,6 +80,7 @@ export class Metrics {
 		perServer('slipway_sessions', 'Sessions, by server.', sources.sessions);
 		perServer('slipway_instances', 'Containers that run, by server.', sources.instances);
 		single('slipway_streams', 'Event streams that clients hold open.', sources.streams);
+		single('slipway_starts_queued', 'Starts of containers that wait for their turn.', sources.startsQueued);
 		single('slipway_engine_up', 'Whether the Docker Engine answers.', () => Number(sources.engineReachable()));
 		single('slipway_launcher_up', 'Whether the launcher answers.', () => Number(sources.launcherReachable()));
 	}

@@ -104,6 +104,7 @@ async function describeStatus({
 		engine: state.engine,
 		catalog: state.catalog,
 		sessions: sessions.size,
+		startsQueued: state.startsQueued,
 		groups: Object.entries(state.groups).map(([name, servers]) => ({ name, servers, path: `/groups/${name}/mcp` })),
 		servers: state.servers.map((server) => ({
 			...server,

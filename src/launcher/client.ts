@@ -10,7 +10,7 @@ import type { InstanceId, ServerName } from '../ids.ts';
 import { LAUNCHER_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { InstanceReport, Launcher, LauncherState } from './contract.ts';
-import { INSTANCE_HEADER, PATHS, UPGRADE_PROTOCOL } from './wire.ts';
+import { CALLER_HEADER, INSTANCE_HEADER, PATHS, UPGRADE_PROTOCOL } from './wire.ts';
 
 export interface RemoteLauncherOptions {
 	readonly socketPath: string;
@@ -33,6 +33,7 @@ export class RemoteLauncher implements Launcher {
 		engine: { reachable: false, reason: '' },
 		catalog: { revision: 0 },
 		servers: [],
+		startsQueued: 0,
 		groups: {},
 	});
 	#following: Promise<void> | undefined;
@@ -57,14 +58,20 @@ export class RemoteLauncher implements Launcher {
 		return () => this.#listeners.delete(listener);
 	}
 
-	async launch(server: ServerName, signal: AbortSignal): Promise<Channel> {
+	async launch(server: ServerName, signal: AbortSignal, caller: string): Promise<Channel> {
 		const either = AbortSignal.any([signal, this.#assertReachable()]);
 		const { promise, resolve, reject } = Promise.withResolvers<Channel>();
 		const outgoing = request({
 			socketPath: this.#options.socketPath,
 			method: 'POST',
 			path: PATHS.launch(server),
-			headers: { Host: 'launcher', Connection: 'Upgrade', Upgrade: UPGRADE_PROTOCOL, 'Content-Length': '0' },
+			headers: {
+				Host: 'launcher',
+				Connection: 'Upgrade',
+				Upgrade: UPGRADE_PROTOCOL,
+				'Content-Length': '0',
+				[CALLER_HEADER]: caller,
+			},
 			agent: false,
 			signal: either,
 		});

@@ -42,6 +42,8 @@ export interface LauncherState {
 	readonly engine: EngineState;
 	readonly catalog: { readonly revision: number; readonly problem?: string };
 	readonly servers: readonly ServerView[];
+	/** Starts that wait for their turn. */
+	readonly startsQueued: number;
 	/**
 	 * The groups of the catalog: their servers by the group's name, the earlier taking precedence. Every member is in
 	 * `servers`, but may not be enabled. Names are anyone's to choose, `constructor` too: look them up with Object.hasOwn.
@@ -67,8 +69,11 @@ export interface Launcher {
 	/**
 	 * Starts one Instance of a server, waiting for its image where that is not ready.
 	 * Rejects with a SlipwayError. Aborting ends the wait, and the Instance if it was on its way.
+	 *
+	 * @param caller stands for who wants it: callers have their starts in turn. At most LAUNCHER_LIMITS.callerCharsMax
+	 *   characters that a header may have
 	 */
-	launch(server: ServerName, signal: AbortSignal): Promise<Channel>;
+	launch(server: ServerName, signal: AbortSignal, caller: string): Promise<Channel>;
 	/** The Instances, live and lately ended. Rejects with SLIPWAY_LAUNCHER_UNREACHABLE. */
 	report(): Promise<readonly InstanceReport[]>;
 	/** Ends every Instance and lets go of everything. */

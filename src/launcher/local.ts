@@ -4,6 +4,7 @@
  * It takes names. All that shapes a container comes from the catalog and from spec.ts.
  */
 import { randomUUID } from 'node:crypto';
+import { availableParallelism } from 'node:os';
 import { posix } from 'node:path';
 import type { Catalog, Server, Source } from '../catalog/catalog.ts';
 import { hashEntry } from '../catalog/entry-hash.ts';
@@ -24,7 +25,7 @@ import { ENGINE_LIMITS, INSTANCE_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { InstanceReport, Launcher, LauncherState, Preparation, ServerView } from './contract.ts';
 import { describeSource, type PreparationContext, Preparations } from './preparations.ts';
-import { StartQueue } from './start-queue.ts';
+import { type StartOptions, StartQueue } from './start-queue.ts';
 
 export interface LocalLauncherOptions {
 	readonly engine: Engine;
@@ -64,8 +65,9 @@ export class LocalLauncher implements Launcher {
 	readonly #listeners = new Set<(state: LauncherState) => void>();
 	readonly #stopping = new AbortController();
 	readonly #queue = new StartQueue({
-		concurrentMax: INSTANCE_LIMITS.concurrentStartsMax,
+		concurrentMax: Math.max(INSTANCE_LIMITS.concurrentStartsMin, availableParallelism()),
 		queuedMax: INSTANCE_LIMITS.startsQueuedMax,
+		onLength: () => this.#changed(),
 	});
 	/** The starts under way; one that is aborted still has a container to remove. */
 	readonly #starts = new Set<Promise<Channel>>();
@@ -109,6 +111,7 @@ export class LocalLauncher implements Launcher {
 			engine: engine.state,
 			catalog: { revision: this.#catalogRevision, ...(problem === undefined ? {} : { problem }) },
 			servers: [...this.#catalog.servers.values()].map((server) => this.#view(server)),
+			startsQueued: this.#queue.length,
 			groups: Object.fromEntries(this.#catalog.groups),
 		};
 	}
@@ -133,14 +136,14 @@ export class LocalLauncher implements Launcher {
 		this.#changed();
 	}
 
-	async launch(name: ServerName, signal: AbortSignal): Promise<Channel> {
+	async launch(name: ServerName, signal: AbortSignal, caller: string): Promise<Channel> {
 		const server = this.#catalog.servers.get(name);
 		if (server === undefined) throw new SlipwayError('SLIPWAY_SERVER_UNKNOWN', { server: name });
 		if (!server.enabled) throw new SlipwayError('SLIPWAY_SERVER_DISABLED', { server: name });
 		const either = AbortSignal.any([signal, this.#stopping.signal]);
 		try {
 			this.#options.engine.assertReachable();
-			return await this.#launch(server, either);
+			return await this.#launch(server, { signal: either, caller });
 		} catch (cause) {
 			either.throwIfAborted();
 			throw withServer(toSlipwayError(explainRefusal(cause)), name);
@@ -266,31 +269,32 @@ export class LocalLauncher implements Launcher {
 		return { engine: this.#options.engine, oomWatch: this.#oomWatch };
 	}
 
-	async #launch(server: Server, signal: AbortSignal): Promise<Channel> {
+	async #launch(server: Server, options: StartOptions): Promise<Channel> {
+		const { signal } = options;
 		await this.#identityNow();
 		const image = await this.#waitForImage(server, signal);
 		try {
-			return await this.#startInTurn(server, image, signal);
+			return await this.#startInTurn(server, image, options);
 		} catch (error) {
 			// Removed behind our back: make it again, and let this caller have the new one.
 			if (!(error instanceof SlipwayError) || error.code !== 'SLIPWAY_IMAGE_MISSING') throw error;
 			this.#preparations.forget(server, image);
-			return await this.#startInTurn(server, await this.#waitForImage(server, signal), signal);
+			return await this.#startInTurn(server, await this.#waitForImage(server, signal), options);
 		}
 	}
 
-	#startInTurn(server: Server, image: PreparedImage, signal: AbortSignal): Promise<Channel> {
+	#startInTurn(server: Server, image: PreparedImage, options: StartOptions): Promise<Channel> {
 		return this.#queue.run(async () => {
 			if (this.#live.size + this.#starts.size >= this.#options.instancesMax)
 				throw new SlipwayError('SLIPWAY_INSTANCES_FULL', { retryAfterSeconds: 5 });
-			const start = this.#start(server, image, signal);
+			const start = this.#start(server, image, options.signal);
 			this.#starts.add(start);
 			try {
 				return await start;
 			} finally {
 				this.#starts.delete(start);
 			}
-		}, signal);
+		}, options);
 	}
 
 	async #waitForImage(server: Server, signal: AbortSignal): Promise<PreparedImage> {

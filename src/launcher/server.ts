@@ -12,7 +12,7 @@ import type { InstanceId, ServerName } from '../ids.ts';
 import { INSTANCE_LIMITS, LAUNCHER_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { Launcher, LauncherState } from './contract.ts';
-import { INSTANCE_HEADER, PATHS, ROUTES, UPGRADE_PROTOCOL } from './wire.ts';
+import { CALLER_HEADER, INSTANCE_HEADER, PATHS, ROUTES, UPGRADE_PROTOCOL } from './wire.ts';
 
 export interface LauncherServerOptions {
 	readonly launcher: Launcher;
@@ -123,7 +123,7 @@ export class LauncherServer {
 		try {
 			const name = ROUTES.launch.exec(request.url ?? '')?.[1];
 			if (name === undefined || request.method !== 'POST') throw new SlipwayError('SLIPWAY_PATH_UNKNOWN');
-			const channel = await this.#options.launcher.launch(name as ServerName, hungUp.signal);
+			const channel = await this.#options.launcher.launch(name as ServerName, hungUp.signal, callerOf(request));
 			if (hungUp.signal.aborted) return void channel.stop('prompt');
 			socket.off('end', hangUp);
 			this.#join(channel, socket);
@@ -156,6 +156,13 @@ export class LauncherServer {
 			}
 		});
 	}
+}
+
+/** Who says nothing of itself is one caller more. */
+function callerOf({ headers }: IncomingMessage): string {
+	const caller = String(headers[CALLER_HEADER] ?? '');
+	if (caller.length > LAUNCHER_LIMITS.callerCharsMax) throw new SlipwayError('SLIPWAY_BAD_REQUEST');
+	return caller;
 }
 
 function sendJson(response: ServerResponse, status: number, body: unknown): void {

@@ -1,7 +1,11 @@
 /**
- * The queue for starts: as many at a time as there are cores, the rest in turn, a bounded number of them.
+ * The queue for starts: as many at a time as there are cores, a bounded number of them waiting, and in turn by caller:
+ * who wants many starts does not delay the first of somebody else.
  *
- * INVARIANT: at most `concurrentMax` turns are out; a turn is given back exactly once.
+ * INVARIANTS:
+ * - At most `concurrentMax` turns are out; a turn is given back exactly once.
+ * - A caller is in `#waiting` while a start of it waits, and never with none. Who comes first there has the next turn,
+ *   and then goes to the end.
  */
 import { SlipwayError } from '../errors.ts';
 
@@ -9,20 +13,33 @@ interface Waiter {
 	readonly take: () => void;
 }
 
+export interface StartQueueOptions {
+	readonly concurrentMax: number;
+	readonly queuedMax: number;
+	/** Called whenever more or fewer wait. */
+	readonly onLength?: () => void;
+}
+
+export interface StartOptions {
+	/** Who wants it. What it says does not matter, only whether two are the same. */
+	readonly caller: string;
+	readonly signal: AbortSignal;
+}
+
 export class StartQueue {
-	readonly #concurrentMax: number;
-	readonly #queuedMax: number;
-	readonly #waiting: Waiter[] = [];
+	readonly #options: StartQueueOptions;
+	/** The starts that wait, by caller. A Map keeps the order in which its keys came. */
+	readonly #waiting = new Map<string, Waiter[]>();
+	#length = 0;
 	#running = 0;
 
-	constructor({ concurrentMax, queuedMax }: { concurrentMax: number; queuedMax: number }) {
-		this.#concurrentMax = concurrentMax;
-		this.#queuedMax = queuedMax;
+	constructor(options: StartQueueOptions) {
+		this.#options = options;
 	}
 
-	/** Waits. */
+	/** Starts that wait. */
 	get length(): number {
-		return this.#waiting.length;
+		return this.#length;
 	}
 
 	/**
@@ -30,8 +47,8 @@ export class StartQueue {
 	 *
 	 * @throws SlipwayError SLIPWAY_START_QUEUE_FULL at once; the reason of `signal`; whatever `start` throws
 	 */
-	async run<T>(start: () => Promise<T>, signal: AbortSignal): Promise<T> {
-		await this.#turn(signal);
+	async run<T>(start: () => Promise<T>, options: StartOptions): Promise<T> {
+		await this.#turn(options);
 		try {
 			return await start();
 		} finally {
@@ -40,23 +57,20 @@ export class StartQueue {
 		}
 	}
 
-	async #turn(signal: AbortSignal): Promise<void> {
+	async #turn({ caller, signal }: StartOptions): Promise<void> {
 		signal.throwIfAborted();
-		if (this.#running < this.#concurrentMax) {
+		if (this.#running < this.#options.concurrentMax) {
 			this.#running += 1;
 			return;
 		}
-		if (this.#waiting.length >= this.#queuedMax)
+		if (this.#length >= this.#options.queuedMax)
 			throw new SlipwayError('SLIPWAY_START_QUEUE_FULL', { retryAfterSeconds: 2 });
 		const { promise, resolve, reject } = Promise.withResolvers<void>();
 		const waiter: Waiter = { take: resolve };
 		const abort = (): void => {
-			const index = this.#waiting.indexOf(waiter);
-			if (index < 0) return;
-			this.#waiting.splice(index, 1);
-			reject(signal.reason);
+			if (this.#leave(caller, waiter)) reject(signal.reason);
 		};
-		this.#waiting.push(waiter);
+		this.#enter(caller, waiter);
 		signal.addEventListener('abort', abort, { once: true });
 		try {
 			await promise;
@@ -65,10 +79,38 @@ export class StartQueue {
 		}
 	}
 
+	#enter(caller: string, waiter: Waiter): void {
+		const own = this.#waiting.get(caller);
+		if (own === undefined) this.#waiting.set(caller, [waiter]);
+		else own.push(waiter);
+		this.#count(1);
+	}
+
+	/** Returns false for one that does not wait any more. */
+	#leave(caller: string, waiter: Waiter): boolean {
+		const own = this.#waiting.get(caller) ?? [];
+		const index = own.indexOf(waiter);
+		if (index < 0) return false;
+		own.splice(index, 1);
+		if (own.length === 0) this.#waiting.delete(caller);
+		this.#count(-1);
+		return true;
+	}
+
 	#next(): void {
-		const waiter = this.#waiting.shift();
-		if (waiter === undefined) return;
+		const [first] = this.#waiting;
+		if (first === undefined) return;
+		const [caller, own] = first;
+		const waiter = own.shift();
+		this.#waiting.delete(caller);
+		if (own.length > 0) this.#waiting.set(caller, own);
 		this.#running += 1;
-		waiter.take();
+		this.#count(-1);
+		waiter?.take();
+	}
+
+	#count(change: 1 | -1): void {
+		this.#length += change;
+		this.#options.onLength?.();
 	}
 }

@@ -3,8 +3,9 @@
  *
  * One Instance for each Lease: a stdio process that two clients share is the root of most defects of its kind.
  */
+import { hash } from 'node:crypto';
 import { SlipwayError } from '../errors.ts';
-import type { ServerName } from '../ids.ts';
+import type { PrincipalId, ServerName } from '../ids.ts';
 import type { Launcher, ServerView } from '../launcher/contract.ts';
 import { Upstream } from '../mcp/upstream.ts';
 import { Eras } from './eras.ts';
@@ -71,8 +72,8 @@ export class Pool {
 		}
 	}
 
-	async #launch({ server, standing, observer, signal }: LeaseRequest): Promise<Lease> {
-		const channel = await this.#launcher.launch(server, signal);
+	async #launch({ server, caller, standing, observer, signal }: LeaseRequest): Promise<Lease> {
+		const channel = await this.#launcher.launch(server, signal, standIn(caller));
 		const upstream = new Upstream(channel, { standing, observer });
 		const lease: Lease = {
 			upstream,
@@ -99,4 +100,9 @@ export class Pool {
 	async stop(): Promise<void> {
 		await Promise.all([...this.#leases].map((lease) => lease.release('prompt')));
 	}
+}
+
+/** What stands for a caller at the launcher, which has to tell callers apart and not to know them. */
+function standIn(caller: PrincipalId): string {
+	return hash('sha256', caller).slice(0, 16);
 }

@@ -89,7 +89,10 @@ test('the engine goes and comes back: channels end, launches fail fast, nothing 
 	assert.match(state.reachable ? '' : state.reason, /^There is no socket at .+: is the engine running/);
 
 	const askedAt = performance.now();
-	const error = await refusedWith('SLIPWAY_ENGINE_UNREACHABLE', bench.launcher.launch(good.server, neverAborted()));
+	const error = await refusedWith(
+		'SLIPWAY_ENGINE_UNREACHABLE',
+		bench.launcher.launch(good.server, neverAborted(), 'test'),
+	);
 	assert.ok(performance.now() - askedAt < 1_000);
 	assert.match(error.details.reason ?? '', /There is no socket/);
 	assert.equal(bench.launcher.state.engine.reachable, false);
@@ -279,9 +282,10 @@ for (const [where, request] of REQUESTS) {
 					socketPath,
 					gatewayId,
 				});
-				const error: unknown = await within(bench.launcher.launch(entry.name, neverAborted()), 'the answer').catch(
-					(thrown: unknown) => thrown,
-				);
+				const error: unknown = await within(
+					bench.launcher.launch(entry.name, neverAborted(), 'test'),
+					'the answer',
+				).catch((thrown: unknown) => thrown);
 				assert.match(String((error as { code?: string }).code), code, String(error));
 				assert.ok(!String(error).includes('/var/lib/path'), String(error));
 			});

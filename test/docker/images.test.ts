@@ -174,7 +174,7 @@ test('an image that no registry has: refused with its name, and remembered', asy
 	const error = await refusedWith(
 		'SLIPWAY_IMAGE_MISSING',
 		within(
-			bench.launcher.launch('missing' as Channel['server'], new AbortController().signal),
+			bench.launcher.launch('missing' as Channel['server'], new AbortController().signal, 'test'),
 			'the refusal',
 			3 * DEADLINE_MS,
 		),

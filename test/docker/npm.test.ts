@@ -24,7 +24,7 @@ const LIBRARY = { kind: 'npm', name: 'is-number', version: '7.0.0' } as const;
 const REFERENCE = /^slipway\/npm-semver:[0-9a-f]{16}$/;
 
 function prepared(bench: Bench, name: string) {
-	return within(bench.launcher.launch(name as ServerName, neverAborted()), `the launch of ${name}`, MINUTES_MS);
+	return within(bench.launcher.launch(name as ServerName, neverAborted(), 'test'), `the launch of ${name}`, MINUTES_MS);
 }
 
 async function said(bench: Bench, name: string): Promise<string> {

@@ -88,6 +88,7 @@ test('/status tells of servers, their Instances and the sessions', async (t) => 
 	const told = JSON.parse(text);
 	assert.equal(told.status, 'ok');
 	assert.equal(told.sessions, 1);
+	assert.equal(told.startsQueued, 0);
 	assert.equal(told.engine.version, '29');
 	assert.deepEqual(
 		told.servers.map(({ name, enabled, path, sessions }: Record<string, unknown>) => ({
@@ -138,6 +139,7 @@ describe('/metrics', () => {
 		await stack.post('evil-server', initializeRequest());
 		instance.raw('noise\n');
 		const standing = await listen();
+		stack.launcher.state = { ...stack.launcher.state, startsQueued: 3 };
 		const text = await read(stack);
 		const lines = text.split('\n');
 		for (const line of [
@@ -147,6 +149,7 @@ describe('/metrics', () => {
 			'mcp_request_duration_seconds_count{server="alpha",tool="other"} 2',
 			'slipway_sessions{server="alpha"} 1',
 			'slipway_streams 1',
+			'slipway_starts_queued 3',
 			'slipway_engine_up 1',
 			'slipway_launcher_up 1',
 			'slipway_http_errors_total{code="SLIPWAY_SERVER_UNKNOWN"} 1',

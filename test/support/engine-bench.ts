@@ -141,7 +141,7 @@ export async function openBench(servers: readonly Server[] | Catalog, options: B
 		launcher,
 		folder,
 		launch: (name, signal = neverAborted()) =>
-			within(launcher.launch(name as ServerName, signal), `the launch of ${name}`),
+			within(launcher.launch(name as ServerName, signal, 'test'), `the launch of ${name}`),
 		containerOf,
 		inspect: async (channel) => (await containerOf(channel)).inspect(),
 		[Symbol.asyncDispose]: async () => {

@@ -145,6 +145,7 @@ export class FakeLauncher implements Launcher {
 			serverView('off', { enabled: false }),
 			serverView('quick', { callTimeoutMs: 5_000 }),
 		],
+		startsQueued: 0,
 		groups: { pair: ['alpha' as ServerName, 'beta' as ServerName] },
 	};
 	/** Instances that were launched, each to be taken once. */
@@ -155,6 +156,8 @@ export class FakeLauncher implements Launcher {
 	readonly aborted = new Inbox<unknown>('a launch that is given up');
 	/** Launches that began. */
 	launches = 0;
+	/** For whom, in order. */
+	readonly callers: string[] = [];
 	/** An Instance that was on its way comes all the same when its launch is aborted. */
 	abortComesTooLate = false;
 	reports: InstanceReport[] = [];
@@ -165,8 +168,9 @@ export class FakeLauncher implements Launcher {
 		return () => undefined;
 	}
 
-	async launch(server: ServerName, signal: AbortSignal): Promise<Channel> {
+	async launch(server: ServerName, signal: AbortSignal, caller: string): Promise<Channel> {
 		this.launches += 1;
+		this.callers.push(caller);
 		signal.throwIfAborted();
 		const abort = Promise.withResolvers<never>();
 		abort.promise.catch(() => undefined);

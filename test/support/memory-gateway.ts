@@ -33,6 +33,7 @@ const metrics = new Metrics({
 	sessions: () => [],
 	instances: () => [],
 	streams: () => 0,
+	startsQueued: () => 0,
 	engineReachable: () => true,
 	launcherReachable: () => true,
 });
@@ -54,8 +55,8 @@ export class MemoryGateway {
 		const names = Object.keys(habits) as ServerName[];
 		this.launcher.state = { ...this.launcher.state, servers: names.map((name) => serverView(name)) };
 		const launch = this.launcher.launch.bind(this.launcher);
-		this.launcher.launch = async (server, signal) => {
-			const channel = await launch(server, signal);
+		this.launcher.launch = async (server, signal, caller) => {
+			const channel = await launch(server, signal, caller);
 			const instance = [...this.launcher.live].find((live) => live === channel) ?? assert.fail();
 			this.servers.push(new ModelServer({ instance, ...(habits[server] ?? assert.fail()) }));
 			return channel;

@@ -1,4 +1,4 @@
-/** A launcher that hangs: it holds its connections, and says nothing more. */
+/** The gateway's end of the seam, without an engine behind it. */
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -10,13 +10,17 @@ import { SlipwayError } from '../../src/errors.ts';
 import type { ServerName } from '../../src/ids.ts';
 import { RemoteLauncher } from '../../src/launcher/client.ts';
 import type { LauncherState } from '../../src/launcher/contract.ts';
+import { LauncherServer } from '../../src/launcher/server.ts';
+import { LAUNCHER_LIMITS } from '../../src/limits.ts';
 import { SILENT_LOG } from '../../src/log.ts';
+import { FakeLauncher } from '../support/fake-launcher.ts';
 
 const STATE: LauncherState = {
 	launcher: { reachable: true, version: 'test' },
 	engine: { reachable: true, version: '29', apiVersion: '1.51' },
 	catalog: { revision: 1 },
 	servers: [],
+	startsQueued: 0,
 	groups: {},
 };
 
@@ -24,7 +28,7 @@ function isUnreachable(error: unknown): boolean {
 	return error instanceof SlipwayError && error.code === 'SLIPWAY_LAUNCHER_UNREACHABLE';
 }
 
-test('a launch and a report that it never answers are refused when its silence is noticed, and later ones at once', async (t) => {
+test('a launch and a report that a launcher which hangs never answers are refused when its silence is noticed, and later ones at once', async (t) => {
 	const folder = await mkdtemp(join(tmpdir(), 'slipway-hung-'));
 	const socketPath = join(folder, 'launcher.sock');
 	const sockets = new Set<Socket>();
@@ -47,10 +51,38 @@ test('a launch and a report that it never answers are refused when its silence i
 	launcher.subscribe((state) => state.launcher.reachable && known.resolve());
 	launcher.start();
 	await known.promise;
-	const launching = launcher.launch('alpha' as ServerName, new AbortController().signal);
+	const launching = launcher.launch('alpha' as ServerName, new AbortController().signal, 'test');
 	const reporting = launcher.report();
 	await Promise.all([assert.rejects(launching, isUnreachable), assert.rejects(reporting, isUnreachable)]);
 	assert.equal(launcher.state.launcher.reachable, false);
-	await assert.rejects(launcher.launch('alpha' as ServerName, new AbortController().signal), isUnreachable);
+	await assert.rejects(launcher.launch('alpha' as ServerName, new AbortController().signal, 'test'), isUnreachable);
 	await assert.rejects(launcher.report(), isUnreachable);
+});
+
+test('for whom a start is goes with the wish, and no more of it than there is room for', async (t) => {
+	const folder = await mkdtemp(join(tmpdir(), 'slipway-caller-'));
+	const socketPath = join(folder, 'launcher.sock');
+	const served = new FakeLauncher();
+	const server = new LauncherServer({ launcher: served, socketPath, log: SILENT_LOG });
+	await server.start();
+	const launcher = new RemoteLauncher({ socketPath, log: SILENT_LOG });
+	t.after(async () => {
+		await launcher.stop();
+		await server.stop();
+		await rm(folder, { recursive: true });
+	});
+	const known = Promise.withResolvers<void>();
+	launcher.subscribe((state) => state.launcher.reachable && known.resolve());
+	launcher.start();
+	await known.promise;
+	const longest = 'x'.repeat(LAUNCHER_LIMITS.callerCharsMax);
+	for (const caller of ['0123456789abcdef', longest]) {
+		const channel = await launcher.launch('alpha' as ServerName, new AbortController().signal, caller);
+		await channel.stop('prompt');
+	}
+	await assert.rejects(
+		launcher.launch('alpha' as ServerName, new AbortController().signal, `${longest}x`),
+		(error) => error instanceof SlipwayError && error.code === 'SLIPWAY_BAD_REQUEST',
+	);
+	assert.deepEqual(served.callers, ['0123456789abcdef', longest]);
 });
