@@ -59,7 +59,7 @@ export class Gateway {
 		});
 		this.#callers = {
 			tenants,
-			sessions: new Sessions({ metrics, log }, tenants),
+			sessions: new Sessions({ metrics, log, store }, tenants, config.sessionIdleMs),
 			conversations: new Conversations({ metrics, log }, tenants),
 		};
 		const absences = new Absences();
@@ -140,6 +140,7 @@ export class Gateway {
 		const nowMs = performance.now();
 		this.#pool.tick(nowMs);
 		this.#callers.tenants.tick(nowMs);
+		this.#callers.sessions.tick(nowMs);
 	}
 }
 

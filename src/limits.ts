@@ -87,6 +87,10 @@ export const SESSION_LIMITS = Object.freeze({
 	inFlightMax: 32,
 	/** Requests in flight that last as long as their client wants (subscriptions/listen), beside those. */
 	lastingMax: 64,
+	/** A session with a longer `initialize` does not outlive the process. */
+	keptInitializeCharsMax: 64 * KIB,
+	/** How often it is noted of sessions that they are in use, and those that are too old are forgotten. */
+	noteIntervalMs: 60_000,
 	/** Questions of a server that its client has not answered yet. */
 	questionsMax: 128,
 	callTimeoutMs: 60_000,
@@ -94,6 +98,20 @@ export const SESSION_LIMITS = Object.freeze({
 	callTimeoutMsMax: 10 * 60_000,
 	/** How often deadlines are looked at; one timer for all sessions. */
 	tickMs: 1_000,
+});
+
+/** An Instance that several sessions use. Each of them has the bounds of a session in it. */
+export const SHARING_LIMITS = Object.freeze({
+	/** Calls in flight in one Instance, of all that use it. */
+	inFlightMax: 128,
+	/** Requests in flight there that last as long as their client wants, beside those: two for each session that may be. */
+	lastingMax: 4096,
+	/** Resources that one Instance is subscribed to, for all that use it. */
+	subscriptionsMax: 4096,
+	/** When every replica has more calls in flight than this, one more is started, if one more may be. */
+	busyCallsMax: 8,
+	/** A replica that could not be started is not tried again sooner, as long as there is another. */
+	retryAfterMs: 10_000,
 });
 
 /** Requests of the second era to servers of the first, and the other way around. */
@@ -145,6 +163,8 @@ export const INSTANCE_LIMITS = Object.freeze({
 	probeTimeoutMs: 8_000,
 	/** What is repeated of a server's words when it refuses the handshake. */
 	refusalCharsMax: 300,
+	/** An Instance whose session does not call it for so long is stopped; the next call gets another one. */
+	idleStopMs: 5 * 60_000,
 	/** How long a caller waits for the preparation of an image. */
 	preparationWaitMs: 10 * 60_000,
 	stopEofMs: 5_000,
@@ -219,6 +239,7 @@ export const CATALOG_LIMITS = Object.freeze({
 	/** The Engine's own bound. */
 	userIdMax: 2_147_483_647,
 	callTimeoutMsMin: 1_000,
+	replicasMax: 16,
 });
 
 /** The seam between gateway and launcher. */

@@ -33,6 +33,8 @@ export interface ConversationOptions {
 	readonly makeRoom: () => Promise<boolean>;
 	/** Called when the server is there and takes requests of any client; returns who serves them instead, if someone does. */
 	readonly onShared: (conversation: Conversation) => Conversation | undefined;
+	/** Called once, when its server is not what it should be any more: what comes new is for another conversation. */
+	readonly onStale: (conversation: Conversation) => void;
 	/** Called once, when the conversation is over. */
 	readonly onEnd: (conversation: Conversation) => void;
 }
@@ -50,6 +52,7 @@ export class Conversation implements Tenant {
 	#other: Conversation | undefined;
 	#conversation: ModernConversation | undefined;
 	#activeAtMs = performance.now();
+	#retired = false;
 	#over = false;
 
 	constructor(dependencies: ConversationDependencies, options: ConversationOptions) {
@@ -120,6 +123,26 @@ export class Conversation implements Tenant {
 	tick(nowMs: number): void {
 		this.#conversation?.server.tick(nowMs);
 		for (const reply of this.#replies.keys()) reply.tick(nowMs);
+		if (this.#conversation?.stale) this.#retire();
+		// Who only listens is told that this is over, and listens anew to the server as it is now.
+		if (this.#retired && this.inFlight === 0 && this.#conversation?.server.inFlight === 0) void this.end('patient');
+	}
+
+	#retire(): void {
+		if (this.#retired) return;
+		this.#retired = true;
+		this.#options.onStale(this);
+	}
+
+	/** Nothing of it is worth keeping: its client's next request makes another one. */
+	readonly awake = true;
+
+	rest(patience: Patience): Promise<void> {
+		return this.end(patience);
+	}
+
+	suspend(): Promise<void> {
+		return this.end('prompt');
 	}
 
 	async end(patience: Patience): Promise<void> {

@@ -11,12 +11,17 @@ import { Conversation, type ConversationDependencies } from './conversation.ts';
 import type { Principal } from './keys.ts';
 import type { Tenants } from './tenants.ts';
 
+/** Before the number of a conversation that takes nothing new; no client is known by such a name. */
+const STALE = 'stale ';
+
 /** INVARIANT: a conversation is in the table from its creation until it is over, and never after. */
 export class Conversations {
 	readonly #dependencies: ConversationDependencies;
 	readonly #tenants: Tenants;
 	/** By caller and endpoint, and within that by client; '' is for all clients. */
 	readonly #conversations = new Map<string, Map<string, Conversation>>();
+
+	#lastStale = 0;
 
 	constructor(dependencies: ConversationDependencies, tenants: Tenants) {
 		this.#dependencies = dependencies;
@@ -47,6 +52,14 @@ export class Conversations {
 				const other = ofCaller.get('');
 				if (other === undefined) ofCaller.set('', shared);
 				return other === shared ? undefined : other;
+			},
+			onStale: (stale) => {
+				// Who was asked something comes back to it all the same.
+				for (const [known, value] of ofCaller)
+					if (value === stale && !known.startsWith(STALE)) {
+						ofCaller.delete(known);
+						ofCaller.set(`${STALE}${++this.#lastStale}`, stale);
+					}
 			},
 			onEnd: (ended) => {
 				for (const [known, value] of ofCaller) if (value === ended) ofCaller.delete(known);

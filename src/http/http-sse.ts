@@ -20,7 +20,8 @@ export function serveSse({ sessions }: Callers, visit: Visit): void {
 	if (visit.draining) throw new SlipwayError('SLIPWAY_DRAINING', { retryAfterSeconds: 1 });
 	if (request.method !== 'GET') throw new SlipwayError('SLIPWAY_METHOD_NOT_ALLOWED');
 	if (!accepts(request, 'text/event-stream')) throw new SlipwayError('SLIPWAY_NOT_ACCEPTABLE');
-	const session = sessions.create(visit);
+	// The session is its stream's, and there is no way back to that.
+	const session = sessions.create(visit, { outlives: false });
 	const endpoint = `${pathOf(request).replace(/sse$/, 'messages')}?sessionId=${session.id}`;
 	session.openUnkept(response, { 'x-request-id': requestId }).event('endpoint', endpoint);
 	response.once('close', () => void session.end('prompt'));

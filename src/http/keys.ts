@@ -3,7 +3,7 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { SlipwayError } from '../errors.ts';
 import type { PrincipalId } from '../ids.ts';
-import type { Store } from '../store/contract.ts';
+import type { KeyStore } from '../store/contract.ts';
 
 /** The authenticated caller. */
 export interface Principal {
@@ -60,7 +60,7 @@ export interface FirstKey {
 const OPERATOR = 'operator';
 
 /** Who may call: the configured key, or else the stored one, or else one that is made now. */
-export function openKeys(configured: string | undefined, store: Store): FirstKey {
+export function openKeys(configured: string | undefined, store: KeyStore): FirstKey {
 	const principal: Principal = Object.freeze({ id: OPERATOR as PrincipalId });
 	const withKey = (digest: Buffer, made?: string): FirstKey => ({
 		authenticator: new KeyAuthenticator([{ principal, digest }]),

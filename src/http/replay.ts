@@ -4,6 +4,7 @@
  *
  * Source: https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery
  */
+import { randomBytes } from 'node:crypto';
 import { REPLAY_LIMITS } from '../limits.ts';
 import type { EventStream } from './event-stream.ts';
 
@@ -39,8 +40,13 @@ export interface Carrier {
 	resume(stream: EventStream): void;
 }
 
+/** The number of a session's GET stream. */
+const STANDING = 0;
+
 /** One stream of a session, over all the connections that carried it. */
 export interface StreamRecord {
+	/** Tells the event ids of one process from those of the next, which goes on with the session. */
+	readonly epoch: string;
 	readonly number: number;
 	/** The sequence number of the latest event. */
 	sequence: number;
@@ -58,6 +64,7 @@ export class ReplayStore {
 	/** Oldest first, of all streams. */
 	readonly #events: KeptEvent[] = [];
 	readonly #records = new Map<number, StreamRecord>();
+	readonly #epoch = randomBytes(4).toString('hex');
 	#bytes = 0;
 	#lastNumber = 0;
 	#closed = false;
@@ -66,9 +73,18 @@ export class ReplayStore {
 		this.#budget = budget;
 	}
 
-	/** A new stream. */
+	/** The GET stream. To be called once. */
+	openStanding(carrier: Carrier): StreamRecord {
+		return this.#open(STANDING, carrier);
+	}
+
+	/** The stream of another request. */
 	open(carrier: Carrier): StreamRecord {
-		const record: StreamRecord = { number: ++this.#lastNumber, sequence: 0, carrier };
+		return this.#open(++this.#lastNumber, carrier);
+	}
+
+	#open(number: number, carrier: Carrier): StreamRecord {
+		const record: StreamRecord = { epoch: this.#epoch, number, sequence: 0, carrier };
 		this.#records.set(record.number, record);
 		for (const [number, { carrier: active }] of this.#records) {
 			if (this.#records.size <= REPLAY_LIMITS.streamsMax) break;
@@ -92,13 +108,19 @@ export class ReplayStore {
 
 	/** The stream that an event id of this session names, and its later events; undefined if none is known of that id. */
 	find(id: string): { record: StreamRecord; later: readonly (readonly [id: string, text: string])[] } | undefined {
-		const [, number, sequence] = /^(\d{1,9})-(\d{1,9})$/.exec(id) ?? [];
-		const record = this.#records.get(Number(number));
-		if (record === undefined || Number(sequence) > record.sequence) return undefined;
+		const { epoch, number, sequence } = parseEventId(id) ?? {};
+		const record = number === undefined || epoch !== this.#epoch ? undefined : this.#records.get(number);
+		if (record === undefined || sequence === undefined || sequence > record.sequence) return undefined;
 		const later = this.#events
-			.filter((event) => event.record === record && event.sequence > Number(sequence))
-			.map((event) => [`${record.number}-${event.sequence}`, event.text] as const);
+			.filter((event) => event.record === record && event.sequence > sequence)
+			.map((event) => [eventId({ ...record, sequence: event.sequence }), event.text] as const);
 		return { record, later };
+	}
+
+	/** Whether an event id is of the GET stream as another process had it. */
+	isEarlierStanding(id: string): boolean {
+		const { epoch, number } = parseEventId(id) ?? {};
+		return number === STANDING && epoch !== this.#epoch;
 	}
 
 	/** Lets go of what is too old. To be called every second or so. */
@@ -127,6 +149,12 @@ export class ReplayStore {
 }
 
 /** The id of a stream's latest event; of one without events, that of its beginning. */
-export function eventId({ number, sequence }: StreamRecord): string {
-	return `${number}-${sequence}`;
+export function eventId({ epoch, number, sequence }: StreamRecord): string {
+	return `${epoch}-${number}-${sequence}`;
+}
+
+function parseEventId(id: string): Pick<StreamRecord, 'epoch' | 'number' | 'sequence'> | undefined {
+	const [, epoch, number, sequence] = /^([0-9a-f]{8})-(\d{1,9})-(\d{1,9})$/.exec(id) ?? [];
+	if (epoch === undefined) return undefined;
+	return { epoch, number: Number(number), sequence: Number(sequence) };
 }

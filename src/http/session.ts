@@ -1,10 +1,11 @@
 /**
- * The Session: a client's conversation with one Server, revisions 2024-11-05 to 2025-11-25, on one Instance.
+ * The Session: a client's conversation with one endpoint, revisions 2024-11-05 to 2025-11-25. It outlives its Instances,
+ * and the process where it is kept.
  *
  * INVARIANTS:
  * - Every message of the server goes to exactly one stream: that of the request it belongs to, or the GET stream.
  * - At most one GET stream; a new one takes the place of the old, which may be dead without our knowing.
- * - After `end` the Instance is on its way out, every exchange was answered, and every stream is closed.
+ * - After `end` the Instances are on their way out, every exchange was answered, and every stream is closed.
  */
 import type { ServerResponse } from 'node:http';
 import type { Patience } from '../channel.ts';
@@ -24,9 +25,10 @@ import {
 	requestIdOfCancel,
 } from '../mcp/jsonrpc.ts';
 import { LegacyExchange, Questions } from '../mcp/questions.ts';
+import type { SessionMemory } from '../mcp/session-memory.ts';
 import { replaceId } from '../mcp/text.ts';
 import type { Metrics } from '../metrics.ts';
-import type { LegacyConversation, Target } from '../pool/target.ts';
+import type { LegacyConversation, LegacyOptions, Target } from '../pool/target.ts';
 import { EventStream } from './event-stream.ts';
 import type { Principal } from './keys.ts';
 import { type Carrier, eventId, type ReplayBudget, ReplayStore, type StreamRecord } from './replay.ts';
@@ -48,8 +50,12 @@ export interface SessionOptions {
 	readonly principal: Principal;
 	readonly target: Target;
 	readonly replayBudget: ReplayBudget;
-	/** Ends an abandoned tenant, if there is one, and resolves with whether there was. */
+	/** Set where the session was begun by another process. */
+	readonly resumed?: { readonly memory: SessionMemory; readonly createdAtMs: number };
+	/** Has an abandoned tenant give its Instances back, if there is one, and resolves with whether there was. */
 	readonly makeRoom: () => Promise<boolean>;
+	/** What another process needs to go on with the session has changed. */
+	readonly onMemory: (session: Session) => void;
 	/** Called once, when the session is over. */
 	readonly onEnd: (session: Session) => void;
 }
@@ -61,7 +67,7 @@ export class Session implements Standing, Carrier, Tenant {
 	readonly id: SessionId;
 	readonly principal: Principal;
 	readonly target: Target;
-	readonly createdAtMs = performance.now();
+	readonly createdAtMs: number;
 	readonly #dependencies: SessionDependencies;
 	readonly #options: SessionOptions;
 	readonly #replies = new Set<PendingReply>();
@@ -82,6 +88,7 @@ export class Session implements Standing, Carrier, Tenant {
 	#revision: string | undefined;
 	#activeAtMs = performance.now();
 	#starting: Promise<void> | undefined;
+	#suspended = false;
 	#over = false;
 
 	constructor(dependencies: SessionDependencies, options: SessionOptions) {
@@ -91,6 +98,8 @@ export class Session implements Standing, Carrier, Tenant {
 		this.principal = options.principal;
 		this.target = options.target;
 		this.replay = new ReplayStore(options.replayBudget);
+		this.createdAtMs = options.resumed?.createdAtMs ?? performance.now();
+		if (options.resumed !== undefined) this.#resume(options.resumed.memory);
 	}
 
 	/** The revision that client and server agreed on; undefined until they did. */
@@ -98,9 +107,28 @@ export class Session implements Standing, Carrier, Tenant {
 		return this.#revision;
 	}
 
+	/** What another process needs to go on with it; undefined before it began. */
+	get memory(): SessionMemory | undefined {
+		return this.#revision === undefined ? undefined : this.#conversation?.memory;
+	}
+
+	/** Whether it ended because the process did, and another one may go on with it. */
+	get suspended(): boolean {
+		return this.#suspended;
+	}
+
+	get awake(): boolean {
+		return this.#conversation?.awake ?? this.started;
+	}
+
+	/** When something happened last. */
+	get activeAtMs(): number {
+		return this.inFlight > 0 || this.streams > 0 ? performance.now() : this.#activeAtMs;
+	}
+
 	/** Whether there was an `initialize`. */
 	get started(): boolean {
-		return this.#starting !== undefined;
+		return this.#starting !== undefined || this.#options.resumed !== undefined;
 	}
 
 	/** Requests without an answer, or whose answer the client has not taken yet. */
@@ -129,15 +157,14 @@ export class Session implements Standing, Carrier, Tenant {
 		const { metrics } = this.#dependencies;
 		const { target } = this;
 		try {
-			const { makeRoom } = this.#options;
-			const options = { caller: this.principal.id, signal: this.#ending.signal, makeRoom };
-			const conversation = await target.openLegacy(text, message, this, options);
-			this.#conversation = conversation;
-			void conversation.server.ended.then((reason) => this.#finish(reason));
+			const conversation = await target.openLegacy(text, message, this.#legacyOptions());
+			this.#enter(conversation);
 			if (this.#over) throw new SlipwayError('SLIPWAY_SESSION_ENDED');
 			const { text: answer, message: response } = conversation.answer;
 			this.#revision = revisionOf(response);
 			metrics.start(target.name, response.ok ? 'ok' : 'error', performance.now() - this.createdAtMs);
+			// Before its client knows of it.
+			if (this.#revision !== undefined) this.#options.onMemory(this);
 			reply.answer(replaceId(answer, response.id, message.id), response);
 			// The server refused, in its own words, which the client gets. There is no session then.
 			if (this.#revision !== undefined) return;
@@ -150,6 +177,25 @@ export class Session implements Standing, Carrier, Tenant {
 			this.#finish(error);
 			await this.#conversation?.end('prompt');
 		}
+	}
+
+	/** Goes on with what another process began. Nothing starts before there is a request. */
+	#resume(memory: SessionMemory): void {
+		this.#revision = memory.revision;
+		this.#enter(this.target.resumeLegacy(memory, this.#legacyOptions()));
+	}
+
+	#legacyOptions(): LegacyOptions {
+		const { makeRoom } = this.#options;
+		const onMemory = (): void => {
+			if (this.#revision !== undefined && !this.#over) this.#options.onMemory(this);
+		};
+		return { caller: this.principal.id, signal: this.#ending.signal, makeRoom, standing: this, onMemory };
+	}
+
+	#enter(conversation: LegacyConversation): void {
+		this.#conversation = conversation;
+		void conversation.server.ended.then((reason) => this.#finish(reason));
 	}
 
 	/** Takes a message of the client. Throws a SlipwayError when it cannot be passed on. */
@@ -207,12 +253,14 @@ export class Session implements Standing, Carrier, Tenant {
 	 *
 	 * @throws SlipwayError SLIPWAY_STREAM_OVER when that stream has ended and there is nothing more of it
 	 */
-	openStream(response: ServerResponse, headers: Readonly<Record<string, string>>, lastEventId?: string): void {
+	openStream(response: ServerResponse, headers: Readonly<Record<string, string>>, lastId?: string): void {
+		// What came on it in another process is gone; the stream goes on.
+		const lastEventId = lastId !== undefined && this.replay.isEarlierStanding(lastId) ? undefined : lastId;
 		const found = lastEventId === undefined ? undefined : this.replay.find(lastEventId);
 		if (found === undefined && lastEventId !== undefined) throw new SlipwayError('SLIPWAY_STREAM_OVER');
 		if (found !== undefined && found.record !== this.#standing) return this.#takeUp(response, headers, found);
 		const stream = this.openUnkept(response, headers);
-		this.#standing ??= this.replay.open(this);
+		this.#standing ??= this.replay.openStanding(this);
 		if (lastEventId === undefined && this.primes) stream.prime(eventId(this.#standing));
 		for (const [id, text] of found?.later ?? []) stream.send(text, id);
 		for (const text of this.#queued.splice(0)) stream.send(text, this.replay.append(this.#standing, text));
@@ -279,12 +327,23 @@ export class Session implements Standing, Carrier, Tenant {
 	tick(nowMs: number): void {
 		this.#stream?.tick(nowMs);
 		this.replay.tick(nowMs);
-		this.#conversation?.tick();
+		this.#conversation?.tick(nowMs);
 		for (const stream of this.#resumed) stream.tick(nowMs);
 		for (const reply of this.#replies) reply.tick(nowMs);
 	}
 
-	/** Ends the session. Resolves when its container is gone. */
+	/** Gives its Instances back; its client's next request gets others. */
+	async rest(patience: Patience): Promise<void> {
+		await this.#conversation?.rest(patience);
+	}
+
+	/** Ends it as the process ends: another one may go on with it. */
+	suspend(): Promise<void> {
+		this.#suspended = true;
+		return this.end('prompt');
+	}
+
+	/** Ends the session. Resolves when its containers are gone. */
 	async end(patience: Patience): Promise<void> {
 		this.#finish(new SlipwayError('SLIPWAY_SESSION_ENDED'), patience);
 		await this.#starting;

@@ -64,7 +64,7 @@ function initialize(
 	visit: Visit,
 	{ line, message }: { line: string; message: RequestMessage },
 ): Promise<void> {
-	const session = sessions.create(visit);
+	const session = sessions.create(visit, { outlives: true });
 	return session.start(line, message, openReply(session, visit, 1, { 'mcp-session-id': session.id }));
 }
 

@@ -22,8 +22,14 @@ export interface Tenant {
 	idleMs(nowMs: number): number;
 	/** Keeps streams alive and looks at deadlines. To be called every second or so. */
 	tick(nowMs: number): void;
+	/** Whether it holds Instances, or some are on their way. */
+	readonly awake: boolean;
+	/** Gives its Instances back. What cannot go on with others ends. */
+	rest(patience: Patience): Promise<void>;
 	/** Resolves when its Instances are gone. */
 	end(patience: Patience): Promise<void>;
+	/** The same, because the process ends: another one may go on with it. */
+	suspend(): Promise<void>;
 }
 
 export interface TenantsOptions {
@@ -77,10 +83,10 @@ export class Tenants {
 		this.#tenants.delete(tenant);
 	}
 
-	/** Ends an abandoned tenant of that caller, if there is one, and resolves with whether there was. */
+	/** Has an abandoned tenant of that caller give its Instances back, and resolves with whether there was one. */
 	async makeRoom(principal: Principal): Promise<boolean> {
-		const abandoned = oldestAbandoned(this.#of(principal));
-		await abandoned?.end('prompt');
+		const abandoned = oldestAbandoned(this.#of(principal).filter(({ awake }) => awake));
+		await abandoned?.rest('prompt');
 		return abandoned !== undefined;
 	}
 
@@ -98,10 +104,10 @@ export class Tenants {
 		return tenant.idleMs(nowMs) > this.#options.idleMsMax || nowMs - tenant.createdAtMs > SESSION_LIMITS.absoluteMs;
 	}
 
-	/** Ends all, and takes no more. */
+	/** Ends all as the process does, and takes no more. */
 	async stop(): Promise<void> {
 		this.#stopped = true;
-		await Promise.all([...this.#tenants].map((tenant) => tenant.end('prompt')));
+		await Promise.all([...this.#tenants].map((tenant) => tenant.suspend()));
 	}
 
 	#of({ id }: Principal): Tenant[] {

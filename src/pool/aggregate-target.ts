@@ -1,16 +1,20 @@
 /** Many servers as one: `/mcp`, with all that there are, and `/groups/<name>/mcp`, with those of a group. */
 import { SlipwayError, toSlipwayError } from '../errors.ts';
-import { SESSION_LIMITS } from '../limits.ts';
+import { INSTANCE_LIMITS, SESSION_LIMITS } from '../limits.ts';
 import { LegacyAggregate } from '../mcp/aggregate/legacy-aggregate.ts';
 import { ModernAggregate } from '../mcp/aggregate/modern-aggregate.ts';
 import { splitName } from '../mcp/aggregate/names.ts';
-import type { Standing } from '../mcp/exchange.ts';
 import type { HeaderParam } from '../mcp/header-params.ts';
 import type { RequestMessage } from '../mcp/jsonrpc.ts';
-import type { Envelope } from '../mcp/revisions.ts';
+import { type Envelope, revisionForInitialize } from '../mcp/revisions.ts';
+import type { SessionMemory } from '../mcp/session-memory.ts';
 import {
+	capabilitiesIn,
+	initializeIn,
 	type LegacyConversation,
+	type LegacyOptions,
 	type ModernConversation,
+	type OpenedLegacy,
 	type OpenOptions,
 	ServerTarget,
 	type Target,
@@ -50,32 +54,60 @@ export class AggregateTarget implements Target {
 		return this.#dependencies.toolHeaders.of(server, name);
 	}
 
-	async openLegacy(
-		text: string,
+	async openLegacy(text: string, message: RequestMessage, options: LegacyOptions): Promise<OpenedLegacy> {
+		const revision = revisionForInitialize(message);
+		const memory = { initialize: text, revision, spec: '', logLevel: undefined, subscriptions: [] };
+		const { server, conversation } = this.#last(memory, message, options);
+		return Object.assign(conversation, { answer: server.introduce(message) });
+	}
+
+	resumeLegacy(memory: SessionMemory, options: LegacyOptions): LegacyConversation {
+		return this.#last(memory, initializeIn(memory), options).conversation;
+	}
+
+	/** Its servers come and go, and each outlives its own Instances. */
+	#last(
+		memory: SessionMemory,
 		message: RequestMessage,
-		standing: Standing,
-		options: OpenOptions,
-	): Promise<LegacyConversation> {
+		options: LegacyOptions,
+	): { readonly server: LegacyAggregate; readonly conversation: LegacyConversation } {
 		const server = new LegacyAggregate({
 			...this.#common(),
+			memory,
 			open: (name) =>
 				this.#reporting(name, async () => {
-					const conversation = await this.#target(name).openLegacy(text, message, standing, options);
-					const { message: answer } = conversation.answer;
-					if (answer.ok) return conversation;
-					await conversation.end('prompt');
-					throw new SlipwayError('SLIPWAY_HANDSHAKE_REFUSED', { reason: answer.error.message });
+					const target = this.#target(name);
+					const { server: member, answer, build, end } = await target.sit(memory.initialize, message, options);
+					if (!answer.message.ok) {
+						await end('prompt');
+						throw new SlipwayError('SLIPWAY_HANDSHAKE_REFUSED', { reason: answer.message.error.message });
+					}
+					return {
+						server: member,
+						capabilities: capabilitiesIn(answer),
+						callTimeoutMs: target.callTimeoutMs,
+						get stale() {
+							return build.stale;
+						},
+						end,
+					};
 				}),
-			standing,
+			standing: options.standing,
+			onMemory: options.onMemory,
 		});
-		return {
+		const conversation: LegacyConversation = {
 			server,
-			answer: server.introduce(message),
-			capabilities: {},
-			callTimeoutMs: this.callTimeoutMs,
-			tick: () => server.tick(),
+			get memory() {
+				return server.memory;
+			},
+			get awake() {
+				return server.awake;
+			},
+			tick: (nowMs) => server.tick(nowMs),
+			rest: (patience) => server.rest(patience),
 			end: (patience) => server.close(patience),
 		};
+		return { server, conversation };
 	}
 
 	async openModern(envelope: Envelope, options: OpenOptions): Promise<ModernConversation> {
@@ -84,13 +116,14 @@ export class AggregateTarget implements Target {
 			open: (name) => this.#reporting(name, () => this.#target(name).openModern(envelope, options)),
 			envelope,
 		});
-		return { server, personal: true, capabilities: {}, end: (patience) => server.close(patience) };
+		return { server, personal: true, capabilities: {}, stale: false, end: (patience) => server.close(patience) };
 	}
 
 	#common() {
 		const { log } = this.#dependencies;
 		return {
 			names: () => this.#options.names() ?? [],
+			idleStopMs: INSTANCE_LIMITS.idleStopMs,
 			serverInfo: { name: 'slipway', version: this.#options.version },
 			onMissing: (server: string, method: string, error: unknown): void =>
 				log.warn('a list is without a server', { server, method, code: toSlipwayError(error).code }),

@@ -1,18 +1,23 @@
 /** What a path of the gateway leads to: one server, or many as one. Conversations of either era begin here. */
 import type { Patience } from '../channel.ts';
+import { SlipwayError } from '../errors.ts';
 import type { ServerView } from '../launcher/contract.ts';
+import { INSTANCE_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { LegacyServer, Question, Standing } from '../mcp/exchange.ts';
 import type { HeaderParam } from '../mcp/header-params.ts';
-import { isObject, type NotificationMessage, own, type RequestMessage } from '../mcp/jsonrpc.ts';
+import { classify, isObject, type NotificationMessage, own, type RequestMessage } from '../mcp/jsonrpc.ts';
+import { LastingServer, type Sitting } from '../mcp/lasting-server.ts';
 import { LegacyEmulation } from '../mcp/legacy-emulation.ts';
 import { ModernBridge } from '../mcp/modern-bridge.ts';
 import { DirectServer, type ModernServer } from '../mcp/modern-server.ts';
 import { type Answer, answerPing } from '../mcp/own-request.ts';
 import { type Envelope, envelopeOfInitialize, metaOfEnvelope } from '../mcp/revisions.ts';
+import type { SessionMemory } from '../mcp/session-memory.ts';
 import type { UpstreamObserver } from '../mcp/upstream.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Absences } from './absences.ts';
+import { Build } from './build.ts';
 import type { LeaseRequest } from './lease.ts';
 import type { Opened } from './opening.ts';
 import type { Pool } from './pool.ts';
@@ -21,17 +26,31 @@ import type { ToolHeaders } from './tool-headers.ts';
 /** Who opens a conversation, and how it gives up. */
 export type OpenOptions = Pick<LeaseRequest, 'caller' | 'signal' | 'makeRoom'>;
 
-/** A conversation of the first era, with the server's answer to `initialize`. */
+/** Who opens a conversation of the first era. */
+export interface LegacyOptions extends OpenOptions {
+	/** Where goes what belongs to no request. */
+	readonly standing: Standing;
+	/** What has to be remembered of the conversation has changed. */
+	readonly onMemory: () => void;
+}
+
+/** A conversation of the first era. It outlives its Instances. */
 export interface LegacyConversation {
 	readonly server: LegacyServer;
-	readonly answer: Answer;
-	/** What the server said that it can do. */
-	readonly capabilities: object;
-	readonly callTimeoutMs: number;
+	readonly memory: SessionMemory;
+	/** Whether it has Instances, or some are on their way. */
+	readonly awake: boolean;
 	/** To be called every second or so. */
-	tick(): void;
+	tick(nowMs: number): void;
+	/** Gives its Instances back. The next request gets others. */
+	rest(patience: Patience): Promise<void>;
 	/** Resolves when its Instances are gone. */
 	end(patience: Patience): Promise<void>;
+}
+
+/** One that has begun with the server's answer to `initialize`. When that is an error, there is nothing more to it. */
+export interface OpenedLegacy extends LegacyConversation {
+	readonly answer: Answer;
 }
 
 /** A conversation in which requests of the second era are served. */
@@ -41,6 +60,8 @@ export interface ModernConversation {
 	readonly personal: boolean;
 	/** What the server said that it can do. */
 	readonly capabilities: object;
+	/** Whether the server is not what it should be any more: new requests are for another conversation. */
+	readonly stale: boolean;
 	end(patience: Patience): Promise<void>;
 }
 
@@ -55,12 +76,9 @@ export interface Target {
 	/** The arguments that a tool wants repeated in headers, as far as that is known. */
 	headerParams(tool: string): readonly HeaderParam[];
 	/** Begins a conversation with a client's own `initialize`. Rejects with a SlipwayError. */
-	openLegacy(
-		text: string,
-		message: RequestMessage,
-		standing: Standing,
-		options: OpenOptions,
-	): Promise<LegacyConversation>;
+	openLegacy(text: string, message: RequestMessage, options: LegacyOptions): Promise<OpenedLegacy>;
+	/** Goes on with a conversation, of another process maybe. No Instance is started for that. */
+	resumeLegacy(memory: SessionMemory, options: LegacyOptions): LegacyConversation;
 	/** Begins a conversation for requests with that envelope. Rejects with a SlipwayError. */
 	openModern(envelope: Envelope, options: OpenOptions): Promise<ModernConversation>;
 }
@@ -101,24 +119,79 @@ export class ServerTarget implements Target {
 		return this.#dependencies.toolHeaders.of(this.name, tool);
 	}
 
-	async openLegacy(
-		text: string,
-		message: RequestMessage,
-		standing: Standing,
-		options: OpenOptions,
-	): Promise<LegacyConversation> {
-		const { era, lease, answer } = await this.#open({ ...options, standing }, { era: 'legacy', text, message });
-		const { release: end } = lease;
-		const { callTimeoutMs } = this;
-		const common = { capabilities: capabilitiesIn(answer), callTimeoutMs, end, tick: () => undefined };
-		if (era === 'legacy') return { ...common, server: lease.upstream, answer };
+	async openLegacy(text: string, message: RequestMessage, options: LegacyOptions): Promise<OpenedLegacy> {
+		const first = await this.sit(text, message, options);
+		const { answer } = first;
+		const revision = revisionIn(answer) ?? '';
+		const memory = { initialize: text, revision, spec: '', logLevel: undefined, subscriptions: [] };
+		return Object.assign(this.#last(memory, message, options, first), { answer });
+	}
+
+	resumeLegacy(memory: SessionMemory, options: LegacyOptions): LegacyConversation {
+		return this.#last(memory, initializeIn(memory), options, undefined);
+	}
+
+	/** A conversation of the first era with one Instance, which ends with it. Rejects with a SlipwayError. */
+	async sit(text: string, message: RequestMessage, options: LegacyOptions): Promise<Sitting> {
+		const { standing } = options;
+		const build = this.#build();
+		const { era, lease, answer } = await this.#open(options, { era: 'legacy', text, message });
+		const { upstream, release: end } = lease;
+		if (era === 'legacy') return { server: upstream, answer, build, end };
 		const meta = metaOfEnvelope(envelopeOfInitialize(message));
-		const emulation = new LegacyEmulation({ upstream: lease.upstream, introduction: answer, meta, standing });
-		return { ...common, server: emulation, answer: emulation.introduce(message) };
+		const emulation = new LegacyEmulation({ upstream, introduction: answer, meta, standing });
+		return { server: emulation, answer: emulation.introduce(message), build, end };
+	}
+
+	#last(
+		memory: SessionMemory,
+		message: RequestMessage,
+		options: LegacyOptions,
+		first: Sitting | undefined,
+	): LegacyConversation {
+		const { log } = this.#dependencies;
+		const server = new LastingServer({
+			name: this.name,
+			memory,
+			first,
+			open: () => this.sit(memory.initialize, message, options),
+			callTimeoutMs: this.callTimeoutMs,
+			idleStopMs: INSTANCE_LIMITS.idleStopMs,
+			standing: options.standing,
+			onMemory: options.onMemory,
+			onLost: ({ code, row, details: { exitCode } }) =>
+				log[row.logLevel]('a session lost its instance', {
+					server: this.name,
+					code,
+					...(exitCode === undefined ? {} : { exitCode }),
+				}),
+		});
+		return {
+			server,
+			get memory() {
+				return server.memory;
+			},
+			get awake() {
+				return server.awake;
+			},
+			tick: (nowMs) => server.tick(nowMs),
+			rest: (patience) => server.rest(patience),
+			end: (patience) => server.close(patience),
+		};
+	}
+
+	/** What an Instance that is started now is made of. */
+	#build(): Build {
+		const { find } = this.#dependencies;
+		return new Build(() => {
+			const server = find(this.name);
+			return server?.preparation.kind === 'ready' ? server.spec : undefined;
+		});
 	}
 
 	async openModern(envelope: Envelope, options: OpenOptions): Promise<ModernConversation> {
 		const standing = new LateStanding();
+		const build = this.#build();
 		const { era, lease, answer } = await this.#open({ ...options, standing }, { era: 'modern', envelope });
 		const { callTimeoutMs } = this;
 		const server =
@@ -131,7 +204,15 @@ export class ServerTarget implements Target {
 						callTimeoutMs,
 					});
 		standing.become(server);
-		return { server, personal: era === 'legacy', capabilities: capabilitiesIn(answer), end: lease.release };
+		return {
+			server,
+			personal: era === 'legacy',
+			capabilities: capabilitiesIn(answer),
+			get stale() {
+				return build.stale;
+			},
+			end: lease.release,
+		};
 	}
 
 	#open(request: OpenOptions & Pick<LeaseRequest, 'standing'>, opener: Parameters<Pool['open']>[1]): Promise<Opened> {
@@ -189,7 +270,20 @@ function namesOf(tools: readonly unknown[]): string[] {
 	});
 }
 
-function capabilitiesIn({ message }: Answer): object {
+/** What a server said that it can do. */
+export function capabilitiesIn({ message }: Answer): object {
 	const capabilities = message.ok && isObject(message.result) ? own(message.result, 'capabilities') : undefined;
 	return isObject(capabilities) ? capabilities : {};
+}
+
+function revisionIn({ message }: Answer): string | undefined {
+	const revision = message.ok && isObject(message.result) ? own(message.result, 'protocolVersion') : undefined;
+	return typeof revision === 'string' ? revision : undefined;
+}
+
+/** The client's `initialize`, as it is remembered. */
+export function initializeIn({ initialize }: SessionMemory): RequestMessage {
+	const message = classify(JSON.parse(initialize));
+	if (message?.kind !== 'request') throw new SlipwayError('SLIPWAY_SESSION_UNKNOWN');
+	return message;
 }

@@ -1,7 +1,39 @@
-/** What outlives the gateway process. */
-export interface Store {
+/** A session as it is kept: with it, another process can go on with the session. */
+export interface StoredSession {
+	readonly principal: string;
+	/** The name of the endpoint. */
+	readonly target: string;
+	/** What its client told its server: see mcp/session-memory.ts. */
+	readonly initialize: string;
+	readonly revision: string;
+	readonly spec: string;
+	readonly logLevel: string | undefined;
+	readonly subscriptions: readonly (readonly [uri: string, server: string])[];
+	/** Milliseconds since 1970. */
+	readonly createdAtMs: number;
+	/** When it was used last, to the minute. Milliseconds since 1970. */
+	readonly activeAtMs: number;
+}
+
+export interface KeyStore {
 	/** The SHA-256 of a caller's key, in hexadecimal, or undefined. */
 	findKeyHash(principal: string): string | undefined;
 	saveKeyHash(principal: string, hash: string): void;
+}
+
+/** Sessions are known by the hash of their id alone. */
+export interface SessionStore {
+	findSession(idHash: string): StoredSession | undefined;
+	/** Keeps a session, new or changed. */
+	saveSession(idHash: string, session: StoredSession): void;
+	/** Notes that a session is in use. */
+	touchSession(idHash: string, activeAtMs: number): void;
+	deleteSession(idHash: string): void;
+	/** Forgets the sessions that were used last, or made, before these times. Returns how many. */
+	deleteSessionsBefore(activeAtMs: number, createdAtMs: number): number;
+}
+
+/** What outlives the gateway process. */
+export interface Store extends KeyStore, SessionStore {
 	close(): void;
 }

@@ -2,12 +2,18 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { z } from 'zod';
 import { SlipwayError } from '../errors.ts';
-import type { Store } from './contract.ts';
+import type { SessionStore, Store } from './contract.ts';
 
 /** Each entry brings the schema from the version of its index to the next. Never changed, only added to. */
 const MIGRATIONS = [
 	'CREATE TABLE keys (principal TEXT PRIMARY KEY, hash TEXT NOT NULL, created_at TEXT NOT NULL) STRICT',
+	`CREATE TABLE sessions (
+		id_hash TEXT PRIMARY KEY, principal TEXT NOT NULL, target TEXT NOT NULL, initialize TEXT NOT NULL,
+		revision TEXT NOT NULL, spec TEXT NOT NULL, log_level TEXT, subscriptions TEXT NOT NULL,
+		created_at_ms INTEGER NOT NULL, active_at_ms INTEGER NOT NULL
+	) STRICT, WITHOUT ROWID`,
 ] as const;
 
 /**
@@ -22,6 +28,7 @@ export function openSqliteStore(folder: string): Store {
 		'INSERT INTO keys (principal, hash, created_at) VALUES (?, ?, ?) ON CONFLICT (principal) DO UPDATE SET hash = excluded.hash',
 	);
 	return {
+		...sessionsIn(database),
 		findKeyHash: (principal) => {
 			const hash = find.get(principal)?.['hash'];
 			return typeof hash === 'string' ? hash : undefined;
@@ -30,6 +37,69 @@ export function openSqliteStore(folder: string): Store {
 			save.run(principal, hash, new Date().toISOString());
 		},
 		close: () => database.close(),
+	};
+}
+
+const subscriptionsSchema = z.array(z.tuple([z.string(), z.string()]));
+const rowSchema = z.object({
+	principal: z.string(),
+	target: z.string(),
+	initialize: z.string(),
+	revision: z.string(),
+	spec: z.string(),
+	log_level: z.string().nullable(),
+	subscriptions: z.string(),
+	created_at_ms: z.number(),
+	active_at_ms: z.number(),
+});
+
+function sessionsIn(database: DatabaseSync): SessionStore {
+	const find = database.prepare('SELECT * FROM sessions WHERE id_hash = ?');
+	const save = database.prepare('INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
+	const touch = database.prepare('UPDATE sessions SET active_at_ms = ? WHERE id_hash = ?');
+	const remove = database.prepare('DELETE FROM sessions WHERE id_hash = ?');
+	const purge = database.prepare('DELETE FROM sessions WHERE active_at_ms < ? OR created_at_ms < ?');
+	return {
+		findSession: (idHash) => {
+			const row = rowSchema.optional().parse(find.get(idHash));
+			return row === undefined
+				? undefined
+				: {
+						principal: row.principal,
+						target: row.target,
+						initialize: row.initialize,
+						revision: row.revision,
+						spec: row.spec,
+						logLevel: row.log_level ?? undefined,
+						subscriptions: subscriptionsSchema.parse(JSON.parse(row.subscriptions)),
+						createdAtMs: row.created_at_ms,
+						activeAtMs: row.active_at_ms,
+					};
+		},
+		saveSession: (idHash, session) => {
+			const { principal, target, initialize, revision, spec, logLevel = null, subscriptions } = session;
+			const [createdAtMs, activeAtMs] = [Math.round(session.createdAtMs), Math.round(session.activeAtMs)];
+			save.run(
+				idHash,
+				principal,
+				target,
+				initialize,
+				revision,
+				spec,
+				logLevel,
+				JSON.stringify(subscriptions),
+				createdAtMs,
+				activeAtMs,
+			);
+		},
+		touchSession: (idHash, activeAtMs) => {
+			touch.run(Math.round(activeAtMs), idHash);
+		},
+		deleteSession: (idHash) => {
+			remove.run(idHash);
+		},
+		deleteSessionsBefore: (activeAtMs, createdAtMs) =>
+			Number(purge.run(Math.round(activeAtMs), Math.round(createdAtMs)).changes),
 	};
 }
 

@@ -184,7 +184,7 @@ describe('/metrics', () => {
 		const text = await read(stack);
 		for (const status of ['cancelled', 'call_timeout', 'instance_oom'])
 			assert.ok(text.includes(`mcp_requests_total{server="quick",tool="other",status="${status}"} 1\n`), status);
-		assert.ok(!text.includes('slipway_sessions{'), 'the session is gone');
+		assert.ok(text.includes('slipway_sessions{server="quick"} 1\n'), 'the session goes on');
 	});
 });
 

@@ -1405,7 +1405,7 @@ describe('a client of the second era', () => {
 			assert.equal(rpc.error?.code, -32602);
 		});
 
-		test('is told the end with a result, and keeps the Instances until then', async (t) => {
+		test('is told the end with a result, and keeps no Instance from being stopped when nobody calls it', async (t) => {
 			const { stack, cast } = await start(t, { alpha: withTools('a'), beta: { era: 'modern', ...withTools('b') } });
 			const opening = listen(connectModern(stack), { toolsListChanged: true });
 			await acknowledge(await cast.of('beta'));
@@ -1413,7 +1413,7 @@ describe('a client of the second era', () => {
 			await events.next();
 			for (let i = 0; i < 3; i++) stack.later(SESSION_LIMITS.idleMs / 2);
 			await stack.send({ path: '/health' });
-			assert.equal(stack.launcher.live.size, 2);
+			assert.equal(stack.launcher.live.size, 0);
 			await stack.gateway.stop();
 			assert.deepEqual(await events.rest(), [result('l', { resultType: 'complete', _meta: { [SUBSCRIPTION]: 'l' } })]);
 			assert.equal(stack.launcher.live.size, 0);

@@ -239,13 +239,18 @@ describe('while a call runs', () => {
 		assert.ok(!methodsTo(instance).includes('logging/setLevel'));
 	});
 
-	test('the death of the server fails it, and the session is unknown then', async (t) => {
-		const { instance, session } = await open(t);
+	test('the death of the server fails it, and the session goes on', async (t) => {
+		const { stack, instance, session } = await open(t);
 		const answering = session.post(call(1));
 		await instance.hearRequest('tools/call');
 		instance.end({ cause: 'exited', exitCode: 1, stderr: '' });
 		assert.equal((await answering).rpc.error?.data?.['code'], 'SLIPWAY_INSTANCE_EXITED');
-		assert.equal((await session.post(call(2))).status, 404);
+		const again = session.post(call(2));
+		const other = await stack.launcher.launched.next();
+		// It is known by now what the server speaks.
+		await speakModern(other);
+		other.say(result((await other.hearRequest('tools/call')).id, { resultType: 'complete', by: 'another' }));
+		assert.equal((await again).rpc.result?.['by'], 'another');
 	});
 });
 

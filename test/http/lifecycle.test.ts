@@ -8,6 +8,7 @@ import type { FakeInstance, Rpc } from '../support/fake-launcher.ts';
 import { ask, RawConnection, type Reply, Stream } from '../support/http-client.ts';
 import {
 	call,
+	callAgain,
 	type HttpStack,
 	initializeRequest,
 	POST_HEADERS,
@@ -15,6 +16,7 @@ import {
 	startHttpStack,
 	toBody,
 } from '../support/http-stack.ts';
+import { methodsTo, notification } from '../support/played-server.ts';
 
 const MINUTE = 60_000;
 
@@ -115,7 +117,7 @@ describe('an Instance that ends', () => {
 		[{ cause: 'frame', stderr: STDERR }, 'SLIPWAY_FRAME_INVALID'],
 	];
 	for (const [end, code] of mid) {
-		test(`mid-call (${end.cause} ${end.exitCode ?? ''}): every client gets ${code} at once, then the session is unknown`, async (t) => {
+		test(`mid-call (${end.cause} ${end.exitCode ?? ''}): every client gets ${code} at once, and the session goes on`, async (t) => {
 			const stack = await startHttpStack(t);
 			const { instance, post, stream, listen } = await stack.open();
 			const standing = await listen();
@@ -138,10 +140,11 @@ describe('an Instance that ends', () => {
 			}
 			assert.equal(answer.rpc.id, 1);
 			assert.equal(await events.closed, true);
-			assert.equal(await standing.closed, true);
-			const after = await post(call(3));
-			assert.equal(after.status, 404);
-			assert.equal(after.rpc.error?.code, -32001);
+			const again = await callAgain(stack, { post });
+			// What was in flight is not repeated, and the stream of the session is still there.
+			assert.deepEqual(methodsTo(again), ['initialize', 'notifications/initialized', 'tools/call']);
+			again.say(notification('notifications/x'));
+			assert.deepEqual(await standing.next(), notification('notifications/x'));
 		});
 	}
 
@@ -206,7 +209,7 @@ describe('an Instance that ends', () => {
 		await endOf(one.instance);
 		two.instance.say(result(id));
 		assert.equal((await answering).status, 200);
-		assert.equal((await one.post(call(1))).status, 404);
+		await callAgain(stack, one);
 	});
 
 	test('by a line longer than may be: it is stopped and its client told', async (t) => {
@@ -218,7 +221,7 @@ describe('an Instance that ends', () => {
 		const answer = await answering;
 		assert.equal(answer.rpc.error?.data?.['code'], 'SLIPWAY_LINE_TOO_LONG');
 		assert.equal(instance.stopped, 'prompt');
-		assert.equal((await post(call(2))).status, 404);
+		await callAgain(stack, { post });
 	});
 
 	test('by a flood of noise: it is stopped and its client told', async (t) => {
@@ -545,7 +548,7 @@ describe('limits', () => {
 		assert.equal((await pinging).status, 200);
 	});
 
-	test('with no room for an Instance an abandoned session is ended, and the start tried once more', async (t) => {
+	test('with no room for an Instance an abandoned session gives its own back, and the start is tried once more', async (t) => {
 		const stack = await startHttpStack(t);
 		const abandoned = await stack.open();
 		stack.launcher.beforeLaunch = () => {
@@ -557,10 +560,13 @@ describe('limits', () => {
 		stack.later(SESSION_LIMITS.evictableAfterMs + 1);
 		await stack.open();
 		await endOf(abandoned.instance);
-		assert.equal((await abandoned.post(call(1))).status, 404);
+		stack.launcher.beforeLaunch = () => undefined;
+		await callAgain(stack, abandoned);
 	});
 
 	test('a session without a call or a stream is ended after its time, and the server may take its own', async (t) => {
+		// Less than the time after which an Instance is stopped and its session is not.
+		const MINUTE = INSTANCE_LIMITS.idleStopMs / 48;
 		const stack = await startHttpStack(t, { config: { sessionIdleMs: 10 * MINUTE } });
 		const idle = await stack.open();
 		const listening = await stack.open();

@@ -73,8 +73,8 @@ export class Stream {
 		this.#partial = blocks.pop() ?? '';
 		for (const block of blocks) {
 			if (block.startsWith(':')) this.comments.push(block.slice(1).trim());
-			else if (!/^id: \d+-\d+\ndata: $/.test(block)) {
-				const data = /^event: message\n(?:id: \d+-\d+\n)?data: (.*)$/.exec(block)?.[1];
+			else if (!/^id: [0-9a-f]{8}-\d+-\d+\ndata: $/.test(block)) {
+				const data = /^event: message\n(?:id: [0-9a-f]{8}-\d+-\d+\n)?data: (.*)$/.exec(block)?.[1];
 				if (data === undefined) throw new Error(`not an event: ${block}`);
 				this.texts.push(data);
 				this.events.push(JSON.parse(data));

@@ -199,3 +199,26 @@ async function openSession({ port, launcher, streams }: HttpStack, server: strin
 		end: () => reply(port, { method: 'DELETE', path, headers: { ...AUTHORIZATION, 'mcp-session-id': id } }),
 	};
 }
+
+/** The Instance that takes the place of one that has ended, when it has heard all that the client told the one before. */
+export async function nextInstance(
+	{ launcher }: HttpStack,
+	answers: Record<string, unknown> = {},
+): Promise<FakeInstance> {
+	const instance = await launcher.launched.next();
+	const { id, params } = await instance.hearRequest('initialize');
+	const capabilities = { tools: {}, logging: {}, resources: {} };
+	const serverInfo = { name: 'again', version: '1' };
+	instance.say(result(id, { protocolVersion: params?.['protocolVersion'], capabilities, serverInfo, ...answers }));
+	assert.equal((await instance.hear()).method, 'notifications/initialized');
+	return instance;
+}
+
+/** Makes a call, and answers it on the Instance that comes for it. */
+export async function callAgain(stack: HttpStack, { post }: Pick<OpenSession, 'post'>, id = 99): Promise<FakeInstance> {
+	const answering = post(call(id));
+	const instance = await nextInstance(stack);
+	instance.say(result((await instance.hearRequest('tools/call')).id, { by: 'another' }));
+	assert.deepEqual((await answering).rpc, result(id, { by: 'another' }));
+	return instance;
+}

@@ -23,6 +23,7 @@ import { ToolHeaders } from '../../src/pool/tool-headers.ts';
 import { modernHeaders } from './client-modern.ts';
 import { type FakeRequestOptions, FakeResponse, fakeRequest } from './fake-http.ts';
 import { FakeLauncher, type Rpc, serverView } from './fake-launcher.ts';
+import { MemoryStore } from './memory-store.ts';
 import type { LegacyPort, ModernPort, Ticket } from './model-client.ts';
 import { ModelServer, type ModelServerOptions } from './model-server.ts';
 
@@ -47,7 +48,12 @@ export class MemoryGateway {
 		perPrincipalMax: SESSION_LIMITS.sessionsPerPrincipalMax,
 		idleMsMax: SESSION_LIMITS.idleMs,
 	});
-	readonly sessions = new Sessions({ metrics, log: SILENT_LOG }, this.tenants);
+	readonly store = new MemoryStore();
+	readonly sessions = new Sessions(
+		{ metrics, log: SILENT_LOG, store: this.store },
+		this.tenants,
+		SESSION_LIMITS.idleMs,
+	);
 	readonly conversations = new Conversations({ metrics, log: SILENT_LOG }, this.tenants);
 	readonly #targets: TargetDependencies;
 

@@ -39,7 +39,11 @@ const SERVER_CAPABILITIES = { tools: { listChanged: true }, resources: { subscri
 const ENVELOPE: Envelope = { capabilities: CAPABILITIES, clientInfo: undefined, logLevel: undefined };
 const META = metaOfEnvelope(ENVELOPE);
 const observer = { onCall: () => undefined, onNoise: () => assert.fail('noise'), onTools: () => undefined };
-const common = { capabilities: SERVER_CAPABILITIES, callTimeoutMs: 60_000 };
+const common = {
+	stale: false,
+	capabilities: SERVER_CAPABILITIES,
+	callTimeoutMs: 60_000,
+};
 
 function introductionOf(result: Record<string, unknown>): Answer {
 	const message = { jsonrpc: '2.0', id: 0, result };
@@ -118,7 +122,12 @@ export function shared(): World {
 
 const NAMES = ['alpha', 'beta'] as const;
 const tool = (at: number): string => `${pick(NAMES, at)}__x`;
-const aggregate = { names: () => NAMES, serverInfo: { name: 'all', version: '1' }, onMissing: () => undefined };
+const aggregate = {
+	names: () => NAMES,
+	serverInfo: { name: 'all', version: '1' },
+	onMissing: () => undefined,
+	idleStopMs: Infinity,
+};
 
 /** One client of the first era, in front of a server of each era as one. */
 export function manyLegacy(): World {
@@ -135,6 +144,8 @@ export function manyLegacy(): World {
 			backends.push(backend);
 			return { ...common, server: member, end: () => end(backend) };
 		},
+		memory: { initialize: '', revision: '', spec: '', logLevel: undefined, subscriptions: [] },
+		onMemory: () => undefined,
 	});
 	made.server = server;
 	const caller = new LegacyCaller({ name: 'bob', port, tool });

@@ -3,15 +3,14 @@ import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { describe, test } from 'node:test';
 import { type Authenticator, OPEN_TO_ALL, openKeys } from '../../src/http/keys.ts';
-import type { Store } from '../../src/store/contract.ts';
+import type { KeyStore } from '../../src/store/contract.ts';
 
-function memoryStore(): Store & { readonly hashes: Map<string, string> } {
+function memoryStore(): KeyStore & { readonly hashes: Map<string, string> } {
 	const hashes = new Map<string, string>();
 	return {
 		hashes,
 		findKeyHash: (principal) => hashes.get(principal),
 		saveKeyHash: (principal, hash) => void hashes.set(principal, hash),
-		close: () => undefined,
 	};
 }
 

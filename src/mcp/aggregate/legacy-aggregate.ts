@@ -13,12 +13,13 @@ import {
 	resultText,
 } from '../jsonrpc.ts';
 import { type Answer, answerWith, ask, askWith } from '../own-request.ts';
+import { PendingCall } from '../pending-call.ts';
 import { revisionForInitialize } from '../revisions.ts';
+import type { SessionMemory } from '../session-memory.ts';
 import { editMembers, replaceId } from '../text.ts';
 import { AGGREGATE_CAPABILITIES, LIST_CHANGES, taskIdIn } from './capabilities.ts';
 import { Directory, LISTS, type ListKind } from './directory.ts';
 import { type MemberConversation, Members } from './members.ts';
-import { PendingCall } from './pending-call.ts';
 import { isNamed, routeOf } from './route.ts';
 import { search } from './search.ts';
 
@@ -30,10 +31,16 @@ interface LegacyMember extends MemberConversation {
 export interface LegacyAggregateOptions {
 	/** The servers that there are now, in the order of their precedence. */
 	readonly names: () => readonly string[];
+	/** What the client told, maybe to another process. */
+	readonly memory: SessionMemory;
+	/** What is remembered has changed. */
+	readonly onMemory: () => void;
 	/** Begins a conversation with one, with the client's own `initialize`. */
 	readonly open: (name: string) => Promise<LegacyMember>;
 	/** Where goes what belongs to no request. */
 	readonly standing: Standing;
+	/** A server that nobody calls for so long is stopped until somebody does. */
+	readonly idleStopMs: number;
 	/** Name and version of the aggregated server. */
 	readonly serverInfo: object;
 	readonly onMissing: (server: string, method: string, error: unknown) => void;
@@ -53,17 +60,22 @@ export class LegacyAggregate implements LegacyServer {
 	readonly #end = Promise.withResolvers<SlipwayError>();
 	readonly #calls = new Set<PendingCall>();
 	/** Resources that the client is subscribed to, and their servers: one that comes back has to be told. */
-	readonly #subscriptions = new Map<string, string>();
-	#logLevel: unknown;
+	readonly #subscriptions: Map<string, string>;
+	#logLevel: string | undefined;
 
 	constructor(options: LegacyAggregateOptions) {
 		this.#options = options;
+		this.#subscriptions = new Map(options.memory.subscriptions);
+		this.#logLevel = options.memory.logLevel;
 		this.ended = this.#end.promise;
 		this.#members = new Members({
 			names: options.names,
 			open: options.open,
 			onOpen: (name, member) => this.#greet(name, member),
 			onLate: () => this.#tellChanged(),
+			onChange: () => this.#tellChanged(),
+			isNeeded: (name) => [...this.#subscriptions.values()].includes(name),
+			idleStopMs: options.idleStopMs,
 		});
 		this.#directory = new Directory({
 			members: this.#members,
@@ -109,8 +121,21 @@ export class LegacyAggregate implements LegacyServer {
 		return this.#members.hold();
 	}
 
-	tick(): void {
-		this.#members.tick();
+	get awake(): boolean {
+		return this.#members.present.length > 0;
+	}
+
+	get memory(): SessionMemory {
+		return { ...this.#options.memory, logLevel: this.#logLevel, subscriptions: [...this.#subscriptions] };
+	}
+
+	tick(nowMs: number): void {
+		this.#members.tick(nowMs);
+	}
+
+	/** Gives the Instances back. Each server gets another one at its next request. */
+	rest(patience: Patience): Promise<void> {
+		return this.#members.rest(patience);
 	}
 
 	async close(patience: Patience): Promise<void> {
@@ -126,7 +151,9 @@ export class LegacyAggregate implements LegacyServer {
 		if (kind !== undefined) return this.#list(kind, call, id, options);
 		if (method === 'ping') return this.#answer(call, id, {}, options);
 		if (method === 'logging/setLevel') {
-			this.#logLevel = own(params, 'level');
+			const level = own(params, 'level');
+			this.#logLevel = typeof level === 'string' ? level : undefined;
+			this.#options.onMemory();
 			for (const member of this.#members.present) this.#tellLogLevel(member);
 			return this.#answer(call, id, {}, options);
 		}
@@ -202,6 +229,8 @@ export class LegacyAggregate implements LegacyServer {
 		if (method === 'resources/unsubscribe') this.#subscriptions.delete(uri);
 		else if (method === 'resources/subscribe' && this.#subscriptions.size < BRIDGE_LIMITS.subscriptionsMax)
 			this.#subscriptions.set(uri, server);
+		else return;
+		this.#options.onMemory();
 	}
 
 	#greet(name: string, member: LegacyMember): void {

@@ -65,6 +65,12 @@ export class ManyListeners {
 		for (const listener of this.#listeners) if (listener.acknowledged) void this.#subscribe(listener, name, server);
 	}
 
+	/** Whether somebody wants to hear of resources of that server. */
+	wants(name: string): boolean {
+		for (const { uris } of this.#listeners) if (uris.has(name)) return true;
+		return false;
+	}
+
 	/** Tells of a change that is the endpoint's own. */
 	tell(text: string, method: string): void {
 		for (const { acknowledged, methods, reply, request } of this.#listeners)

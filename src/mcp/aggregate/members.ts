@@ -9,7 +9,9 @@ import { within } from './within.ts';
 
 /** A conversation with one server. */
 export interface MemberConversation {
-	readonly server: { readonly ended: Promise<SlipwayError>; hold(): () => void };
+	readonly server: { readonly ended: Promise<SlipwayError>; readonly inFlight: number; hold(): () => void };
+	/** Whether Instances that are made now are others than this one. */
+	readonly stale: boolean;
 	/** What the server said that it can do. */
 	readonly capabilities: object;
 	end(patience: Patience): Promise<void>;
@@ -24,11 +26,19 @@ export interface MembersOptions<C extends MemberConversation> {
 	readonly onLate: (name: string) => void;
 	/** A server is there, before anybody else hears of it. */
 	readonly onOpen: (name: string, conversation: C) => void;
+	/** There are other servers now, or one has become another. */
+	readonly onChange: () => void;
+	/** Whether a server that nobody calls has to be there all the same. */
+	readonly isNeeded: (name: string) => boolean;
+	/** A server that nobody calls for so long is stopped until somebody does. */
+	readonly idleStopMs: number;
 }
 
 interface Member<C> {
 	readonly opening: Promise<C>;
 	conversation: C | undefined;
+	/** When it was asked for last. */
+	usedAtMs: number;
 	/** Since when it is known that it cannot be started. */
 	failedAtMs: number | undefined;
 }
@@ -39,10 +49,15 @@ export class Members<C extends MemberConversation> {
 	readonly #members = new Map<string, Member<C>>();
 	/** Those that some list was without, and that have not come since. */
 	readonly #missed = new Set<string>();
+	/** Those that finish what they have. */
+	readonly #retiring = new Set<C>();
+	/** The names that there were a moment ago. */
+	#known: string;
 	#over = false;
 
 	constructor(options: MembersOptions<C>) {
 		this.#options = options;
+		this.#known = options.names().join('\n');
 	}
 
 	/** Those that are there, in order. */
@@ -76,8 +91,9 @@ export class Members<C extends MemberConversation> {
 	/** The conversation with one, begun if need be. Rejects with a SlipwayError. */
 	open(name: string): Promise<C> {
 		const known = this.#members.get(name);
-		if (known !== undefined && known.failedAtMs === undefined) return known.opening;
-		return this.#begin(name);
+		if (known === undefined || known.failedAtMs !== undefined) return this.#begin(name);
+		known.usedAtMs = performance.now();
+		return known.opening;
 	}
 
 	/** Every one that is there, or comes within the time that a list waits, in order. */
@@ -100,31 +116,69 @@ export class Members<C extends MemberConversation> {
 
 	/** Stops what they all say until the way back is called. */
 	hold(): () => void {
-		const releases = this.present.map(({ server }) => server.hold());
+		const releases = [...this.present, ...this.#retiring].map(({ server }) => server.hold());
 		return () => {
 			for (const release of releases) release();
 		};
 	}
 
-	/** Ends what is no longer in the catalog. To be called every second or so. */
-	tick(): void {
-		if (this.#members.size === 0) return;
+	/** Ends what is no longer in the catalog, not what it was, or not used. To be called every second or so. */
+	tick(nowMs: number): void {
+		for (const conversation of this.#retiring) this.#endWhenDone(conversation);
 		const names = this.#options.names();
-		for (const [name, { conversation }] of this.#members) {
-			if (names.includes(name)) continue;
-			this.#members.delete(name);
-			void conversation?.end('patient');
+		const known = names.join('\n');
+		const changed = known !== this.#known;
+		this.#known = known;
+		for (const [name, member] of this.#members) if (!names.includes(name)) this.#retire(name, member);
+		let stale = false;
+		for (const [name, member] of this.#members) {
+			if (member.conversation?.stale) {
+				this.#retire(name, member);
+				stale = true;
+			} else if (this.#isIdle(name, member, nowMs)) this.#retire(name, member);
 		}
+		if (changed || stale) this.#options.onChange();
+	}
+
+	/** Ends them all until somebody asks for them. */
+	async rest(patience: Patience): Promise<void> {
+		const resting = [...this.#members].flatMap(([name, { conversation }]) => {
+			if (conversation === undefined) return [];
+			this.#members.delete(name);
+			return [conversation];
+		});
+		await Promise.all([...resting, ...this.#retiring].map((conversation) => conversation.end(patience)));
+		this.#retiring.clear();
 	}
 
 	async end(patience: Patience): Promise<void> {
 		this.#over = true;
-		await Promise.all(
-			[...this.#members.values()].map(async ({ opening }) => {
-				const conversation = await opening.catch(() => undefined);
-				await conversation?.end(patience);
-			}),
-		);
+		const members = [...this.#members.values()];
+		await Promise.all([
+			...members.map(async ({ opening }) => (await opening.catch(() => undefined))?.end(patience)),
+			...[...this.#retiring].map((conversation) => conversation.end(patience)),
+		]);
+	}
+
+	#isIdle(name: string, member: Member<C>, nowMs: number): boolean {
+		const { conversation } = member;
+		if (conversation === undefined) return false;
+		if (conversation.server.inFlight > 0 || this.#options.isNeeded(name)) member.usedAtMs = nowMs;
+		return nowMs - member.usedAtMs > this.#options.idleStopMs;
+	}
+
+	/** Its calls may finish. */
+	#retire(name: string, { conversation }: Member<C>): void {
+		this.#members.delete(name);
+		if (conversation === undefined) return;
+		this.#retiring.add(conversation);
+		this.#endWhenDone(conversation);
+	}
+
+	#endWhenDone(conversation: C): void {
+		if (conversation.server.inFlight > 0) return;
+		this.#retiring.delete(conversation);
+		void conversation.end('patient');
 	}
 
 	/** One that could not be started a moment ago is not tried for every list. */
@@ -139,6 +193,7 @@ export class Members<C extends MemberConversation> {
 		const member: Member<C> = {
 			opening: this.#options.open(name),
 			conversation: undefined,
+			usedAtMs: performance.now(),
 			failedAtMs: undefined,
 		};
 		this.#members.set(name, member);
@@ -156,6 +211,7 @@ export class Members<C extends MemberConversation> {
 		if (this.#members.get(name) !== member) return void conversation.end('prompt');
 		member.conversation = conversation;
 		void conversation.server.ended.then(() => {
+			this.#retiring.delete(conversation);
 			if (this.#members.get(name) === member) this.#members.delete(name);
 		});
 		try {

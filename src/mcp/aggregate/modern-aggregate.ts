@@ -6,13 +6,13 @@ import { isObject, notificationText, own, type RequestMessage, requestText } fro
 import { completeResult } from '../modern-results.ts';
 import { LISTEN, type ModernRequest, type ModernServer } from '../modern-server.ts';
 import type { Answer } from '../own-request.ts';
+import { PendingCall } from '../pending-call.ts';
 import { type Envelope, metaOfEnvelope, REVISIONS } from '../revisions.ts';
 import { editMembers, replaceId } from '../text.ts';
 import { AGGREGATE_CAPABILITIES, LIST_CHANGES, taskIdIn } from './capabilities.ts';
 import { Directory, LISTS, type ListKind } from './directory.ts';
 import { ManyListeners } from './many-listeners.ts';
 import { type MemberConversation, Members } from './members.ts';
-import { PendingCall } from './pending-call.ts';
 import { isNamed, routeOf, withName } from './route.ts';
 import { search } from './search.ts';
 
@@ -27,6 +27,8 @@ export interface ModernAggregateOptions {
 	readonly open: (name: string) => Promise<ModernMember>;
 	/** What the client says of itself. */
 	readonly envelope: Envelope;
+	/** A server that nobody calls for so long is stopped until somebody does. */
+	readonly idleStopMs: number;
 	/** Name and version of the aggregated server. */
 	readonly serverInfo: object;
 	readonly onMissing: (server: string, method: string, error: unknown) => void;
@@ -51,6 +53,9 @@ export class ModernAggregate implements ModernServer {
 			open: options.open,
 			onOpen: (name, { server }) => this.#listeners.join(name, server),
 			onLate: () => this.#tellChanged(),
+			onChange: () => this.#tellChanged(),
+			isNeeded: (name) => this.#listeners.wants(name),
+			idleStopMs: options.idleStopMs,
 		});
 		this.#directory = new Directory({
 			members: this.#members,
@@ -93,7 +98,7 @@ export class ModernAggregate implements ModernServer {
 	}
 
 	tick(nowMs: number): void {
-		this.#members.tick();
+		this.#members.tick(nowMs);
 		for (const { server } of this.#members.present) server.tick(nowMs);
 	}
 

@@ -1,5 +1,5 @@
-/** A request at an aggregated endpoint: first it is found out whose it is, then it is a call of that server. */
-import type { Call } from '../exchange.ts';
+/** A request that waits for the server that is to have it: whose it is, is found out first, or the server is on its way. */
+import type { Call } from './exchange.ts';
 
 export class PendingCall implements Call {
 	readonly #onCancel: () => void;

@@ -1,0 +1,345 @@
+/**
+ * A server that outlives its Instances, for one conversation of the first era: an Instance that has ended, or was
+ * stopped because nobody used it, is followed by a new one at the client's next request, which is told first what the
+ * client told the one before: its `initialize`, its log level, its subscriptions.
+ *
+ * What was in flight is not repeated: it may have had effects.
+ */
+import type { Patience } from '../channel.ts';
+import { SlipwayError, toSlipwayError } from '../errors.ts';
+import { BRIDGE_LIMITS } from '../limits.ts';
+import type { Call, CallOptions, Exchange, LegacyServer, Standing } from './exchange.ts';
+import { isObject, type NotificationMessage, notificationText, own, type RequestMessage } from './jsonrpc.ts';
+import { type Answer, ask } from './own-request.ts';
+import { PendingCall } from './pending-call.ts';
+import type { SessionMemory } from './session-memory.ts';
+
+/** A conversation with one Instance, which has answered the client's `initialize`. */
+export interface Sitting {
+	readonly server: LegacyServer;
+	readonly answer: Answer;
+	readonly build: {
+		/** What the Instance was made of, as far as that is known. */
+		readonly spec: string | undefined;
+		/** Whether Instances that are made now are others. */
+		readonly stale: boolean;
+	};
+	/** Resolves when the Instance is gone. */
+	end(patience: Patience): Promise<void>;
+}
+
+export interface LastingServerOptions {
+	/** The name of the server. */
+	readonly name: string;
+	readonly memory: SessionMemory;
+	/** The sitting in which the client's `initialize` was answered; undefined when that was in another process. */
+	readonly first: Sitting | undefined;
+	/** Begins a conversation with a new Instance, with the client's own `initialize`. Rejects with a SlipwayError. */
+	readonly open: () => Promise<Sitting>;
+	readonly callTimeoutMs: number;
+	/** An Instance that nobody calls for so long is stopped. */
+	readonly idleStopMs: number;
+	/** Where goes what belongs to no request. */
+	readonly standing: Standing;
+	/** What is remembered has changed. */
+	readonly onMemory: () => void;
+	/** An Instance has ended otherwise than it should. */
+	readonly onLost: (reason: SlipwayError) => void;
+}
+
+/** The lists that may change, by the capability that says that a server has one. */
+const LIST_CHANGES = Object.freeze({
+	tools: 'notifications/tools/list_changed',
+	prompts: 'notifications/prompts/list_changed',
+	resources: 'notifications/resources/list_changed',
+});
+
+/**
+ * INVARIANTS:
+ * - At most one Instance takes requests; those that are retiring finish what they have.
+ * - Every request ends once, also when its Instance cannot be started or ends.
+ * - After `close` there is no Instance, and none comes any more.
+ */
+export class LastingServer implements LegacyServer {
+	readonly ended: Promise<SlipwayError>;
+	readonly #options: LastingServerOptions;
+	readonly #end = Promise.withResolvers<SlipwayError>();
+	/** Requests that wait for an Instance. */
+	readonly #waiting = new Set<PendingCall>();
+	/** Those that finish what they have. */
+	readonly #retiring = new Set<Sitting>();
+	/** What must not speak now: the ways back, by who wants it. */
+	readonly #holds = new Set<(() => void)[]>();
+	readonly #subscriptions: Map<string, string>;
+	#logLevel: string | undefined;
+	/** What the client last heard of; empty when it does not matter. */
+	#spec: string;
+	#current: Sitting | undefined;
+	#opening: Promise<LegacyServer> | undefined;
+	/** Whether the Instance at hand was told that the client is ready. */
+	#greeted = false;
+	#activeAtMs = performance.now();
+	#over: SlipwayError | undefined;
+	#closing: Promise<void> | undefined;
+
+	constructor(options: LastingServerOptions) {
+		this.#options = options;
+		this.ended = this.#end.promise;
+		const { logLevel, subscriptions, spec } = options.memory;
+		this.#logLevel = logLevel;
+		this.#subscriptions = new Map(subscriptions);
+		this.#spec = spec;
+		if (options.first !== undefined) this.#sit(options.first);
+	}
+
+	get inFlight(): number {
+		let count = this.#waiting.size + (this.#current?.server.inFlight ?? 0);
+		for (const { server } of this.#retiring) count += server.inFlight;
+		return count;
+	}
+
+	/** Whether it has an Instance, or one is on its way. */
+	get awake(): boolean {
+		return this.#current !== undefined || this.#opening !== undefined || this.#retiring.size > 0;
+	}
+
+	get memory(): SessionMemory {
+		const { initialize, revision } = this.#options.memory;
+		return {
+			initialize,
+			revision,
+			spec: this.#spec,
+			logLevel: this.#logLevel,
+			subscriptions: [...this.#subscriptions],
+		};
+	}
+
+	request(text: string, message: RequestMessage, options: CallOptions): Call {
+		this.#assertOpen();
+		this.#activeAtMs = performance.now();
+		const noted = isNoted(message) ? { ...options, exchange: this.#noting(options.exchange, message) } : options;
+		if (this.#current !== undefined) return this.#current.server.request(text, message, noted);
+		const call = new PendingCall(() => {
+			this.#waiting.delete(call);
+			options.onEnd?.();
+			options.exchange.drop();
+		});
+		this.#waiting.add(call);
+		this.#wake().then(
+			(server) => {
+				this.#waiting.delete(call);
+				if (!call.over) this.#hand(call, () => server.request(text, message, noted), message, options);
+			},
+			(error: unknown) => {
+				this.#waiting.delete(call);
+				this.#fail(call, message, options, error);
+			},
+		);
+		return call;
+	}
+
+	notify(text: string, message: NotificationMessage): void {
+		this.#assertOpen();
+		const { method } = message;
+		if (method === 'notifications/initialized') {
+			if (this.#greeted) return;
+			this.#greeted = true;
+		}
+		// An Instance that is still to come is told all that matters then.
+		this.#current?.server.notify(text, message);
+	}
+
+	hold(): () => void {
+		const releases = [...this.#retiring, ...this.#currents].map(({ server }) => server.hold());
+		this.#holds.add(releases);
+		return () => {
+			this.#holds.delete(releases);
+			for (const release of releases.splice(0)) release();
+		};
+	}
+
+	/** Stops an Instance that nobody uses, or that is not what it should be any more. To be called every second or so. */
+	tick(nowMs: number): void {
+		for (const sitting of this.#retiring) if (sitting.server.inFlight === 0) void this.#dismiss(sitting, 'patient');
+		if (this.#current !== undefined) this.#lookAt(this.#current);
+		if (this.#current === undefined || this.inFlight > 0 || this.#subscriptions.size > 0) this.#activeAtMs = nowMs;
+		else if (nowMs - this.#activeAtMs > this.#options.idleStopMs) void this.rest('patient');
+	}
+
+	/** Gives the Instance back. The next request gets another one. */
+	async rest(patience: Patience): Promise<void> {
+		await Promise.all([...this.#retiring, ...this.#currents].map((sitting) => this.#dismiss(sitting, patience)));
+	}
+
+	/** Ends it all. Resolves when nothing of it is left. */
+	close(patience: Patience, reason = new SlipwayError('SLIPWAY_SESSION_ENDED')): Promise<void> {
+		this.#closing ??= this.#close(patience, reason);
+		return this.#closing;
+	}
+
+	async #close(patience: Patience, reason: SlipwayError): Promise<void> {
+		this.#over = reason;
+		this.#end.resolve(reason);
+		const opening = this.#opening?.catch(() => undefined);
+		await this.rest(patience);
+		await opening;
+		await this.rest(patience);
+	}
+
+	/** The Instance at hand, if there is one. */
+	get #currents(): Sitting[] {
+		return this.#current === undefined ? [] : [this.#current];
+	}
+
+	#assertOpen(): void {
+		if (this.#over !== undefined) throw this.#over;
+	}
+
+	/** The Instance at hand, or a new one. One is begun at a time. */
+	#wake(): Promise<LegacyServer> {
+		this.#opening ??= this.#open().finally(() => {
+			this.#opening = undefined;
+		});
+		return this.#opening;
+	}
+
+	async #open(): Promise<LegacyServer> {
+		const sitting = await this.#options.open();
+		const fault = this.#over ?? this.#faultOf(sitting);
+		if (fault !== undefined) {
+			await sitting.end('prompt');
+			throw fault;
+		}
+		this.#sit(sitting);
+		this.#greet(sitting);
+		return sitting.server;
+	}
+
+	/** What keeps the session from going on with this Instance. */
+	#faultOf({ answer: { message } }: Sitting): SlipwayError | undefined {
+		if (!message.ok) return new SlipwayError('SLIPWAY_HANDSHAKE_REFUSED', { reason: message.error.message });
+		const revision = isObject(message.result) ? own(message.result, 'protocolVersion') : undefined;
+		if (revision === this.#options.memory.revision) return undefined;
+		// Another build, with other revisions: the client has to begin anew.
+		const reason = new SlipwayError('SLIPWAY_SESSION_UNKNOWN');
+		void this.close('prompt', reason);
+		return reason;
+	}
+
+	#sit(sitting: Sitting): void {
+		this.#current = sitting;
+		this.#greeted = false;
+		this.#activeAtMs = performance.now();
+		for (const releases of this.#holds) releases.push(sitting.server.hold());
+		void sitting.server.ended.then((reason) => {
+			this.#forget(sitting);
+			if (reason.code !== 'SLIPWAY_SESSION_ENDED') this.#options.onLost(reason);
+		});
+	}
+
+	/** Tells a new Instance what the client told the one before. */
+	#greet(sitting: Sitting): void {
+		const { server, answer } = sitting;
+		const { callTimeoutMs } = this.#options;
+		const method = 'notifications/initialized';
+		this.#greeted = true;
+		server.notify(notificationText(method), { kind: 'notification', method, params: undefined });
+		const told = (request: string, params: object): void =>
+			void ask(server, request, params, { timeoutMs: callTimeoutMs }).catch(() => undefined);
+		if (this.#logLevel !== undefined && own(capabilitiesOf(answer), 'logging') !== undefined)
+			told('logging/setLevel', { level: this.#logLevel });
+		for (const uri of this.#subscriptions.keys()) told('resources/subscribe', { uri });
+		this.#tellIfOther(sitting);
+	}
+
+	/** Is it what it should be, and what the client takes it for? */
+	#lookAt(sitting: Sitting): void {
+		this.#tellIfOther(sitting);
+		if (!sitting.build.stale) return;
+		// Its calls may finish; new ones go to an Instance that is as it should be.
+		this.#current = undefined;
+		this.#retiring.add(sitting);
+		this.#tellChanged(sitting.answer);
+		if (sitting.server.inFlight === 0) void this.#dismiss(sitting, 'patient');
+	}
+
+	/** It may have other things than those that the client has heard of. */
+	#tellIfOther({ build: { spec }, answer }: Sitting): void {
+		if (spec === undefined || spec === this.#spec) return;
+		const isFirst = this.#spec === '';
+		this.#spec = spec;
+		this.#options.onMemory();
+		if (!isFirst) this.#tellChanged(answer);
+	}
+
+	/** The client is told to look at the lists. */
+	#tellChanged(answer: Answer): void {
+		const capabilities = capabilitiesOf(answer);
+		for (const [capability, method] of Object.entries(LIST_CHANGES))
+			if (own(capabilities, capability) !== undefined)
+				this.#options.standing.send(notificationText(method), { kind: 'notification', method, params: undefined });
+	}
+
+	#dismiss(sitting: Sitting, patience: Patience): Promise<void> {
+		this.#forget(sitting);
+		return sitting.end(patience);
+	}
+
+	#forget(sitting: Sitting): void {
+		this.#retiring.delete(sitting);
+		if (this.#current === sitting) this.#current = undefined;
+	}
+
+	#hand(call: PendingCall, send: () => Call, message: RequestMessage, options: CallOptions): void {
+		try {
+			call.hand(send());
+		} catch (error) {
+			this.#fail(call, message, options, error);
+		}
+	}
+
+	#fail(call: PendingCall, { id }: RequestMessage, { exchange, onEnd }: CallOptions, error: unknown): void {
+		if (!call.finish()) return;
+		onEnd?.();
+		exchange.fail(id, toSlipwayError(error));
+	}
+
+	/** The exchange of a request that changes what is remembered, when its answer says that it did. */
+	#noting(exchange: Exchange, request: RequestMessage): Exchange {
+		return {
+			takes: (message) => exchange.takes(message),
+			tell: (text, message) => exchange.tell(text, message),
+			ask: (question) => exchange.ask(question),
+			answer: (text, message) => {
+				if (message.ok) this.#note(request);
+				exchange.answer(text, message);
+			},
+			fail: (id, error) => exchange.fail(id, error),
+			drop: () => exchange.drop(),
+		};
+	}
+
+	#note({ method, params = {} }: RequestMessage): void {
+		const level = own(params, 'level');
+		const uri = own(params, 'uri');
+		if (method === 'logging/setLevel' && typeof level === 'string') this.#logLevel = level;
+		else if (method === 'resources/unsubscribe' && typeof uri === 'string') this.#subscriptions.delete(uri);
+		else if (
+			method === 'resources/subscribe' &&
+			typeof uri === 'string' &&
+			this.#subscriptions.size < BRIDGE_LIMITS.subscriptionsMax
+		)
+			this.#subscriptions.set(uri, this.#options.name);
+		else return;
+		this.#options.onMemory();
+	}
+}
+
+function isNoted({ method }: RequestMessage): boolean {
+	return method === 'logging/setLevel' || method === 'resources/subscribe' || method === 'resources/unsubscribe';
+}
+
+function capabilitiesOf({ message }: Answer): object {
+	const capabilities = message.ok && isObject(message.result) ? own(message.result, 'capabilities') : undefined;
+	return isObject(capabilities) ? capabilities : {};
+}
