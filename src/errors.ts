@@ -297,7 +297,7 @@ export const ERRORS = Object.freeze({
 		RPC_CODES.failed,
 		'warn',
 		'The server ended before it answered.',
-		'See `data.stderr`; then initialize a new session.',
+		'See `data.stderr`. The next call gets a new Instance; this one may have had effects, and was not repeated.',
 		true,
 	),
 	SLIPWAY_INSTANCE_OOM: row(
@@ -313,7 +313,7 @@ export const ERRORS = Object.freeze({
 		RPC_CODES.failed,
 		'warn',
 		'The connection to the server was lost.',
-		'Initialize a new session. The call may have had effects: it was not repeated.',
+		'Call again: the next call gets a new Instance. This one may have had effects, and was not repeated.',
 		true,
 	),
 	SLIPWAY_LINE_TOO_LONG: row(
@@ -329,7 +329,7 @@ export const ERRORS = Object.freeze({
 		RPC_CODES.failed,
 		'error',
 		'The stream from the engine was not what it should be and was closed.',
-		'Initialize a new session; if it happens again, look at the engine.',
+		'Call again; if it happens again, look at the engine.',
 		true,
 	),
 	SLIPWAY_PROTOCOL_NOISE: row(
@@ -344,7 +344,7 @@ export const ERRORS = Object.freeze({
 		RPC_CODES.unavailable,
 		'warn',
 		'The server does not read its input.',
-		'Send less at once, or initialize a new session.',
+		'Send less at once, and look whether the server hangs.',
 		true,
 	),
 	SLIPWAY_CLIENT_GONE: row(

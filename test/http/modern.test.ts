@@ -1,7 +1,7 @@
 /** Revision 2026-07-28 in front of a server that speaks it: every request stands for itself. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { SESSION_LIMITS, SSE_LIMITS } from '../../src/limits.ts';
+import { INSTANCE_LIMITS, SESSION_LIMITS, SSE_LIMITS } from '../../src/limits.ts';
 import { type ModernOptions, modernHeaders, modernMeta, modernRequest } from '../support/client-modern.ts';
 import type { FakeInstance, Rpc } from '../support/fake-launcher.ts';
 import {
@@ -822,11 +822,11 @@ describe('over time:', () => {
 
 	test('an Instance that nobody asks for long is ended, and the next request has a new one', async (t) => {
 		const { stack, client, instance } = await open(t);
-		stack.later(SESSION_LIMITS.idleMs - MINUTE);
+		stack.later(INSTANCE_LIMITS.idleStopMs - MINUTE);
 		const answering = client.send('tools/list');
 		await answerNext(instance, 'tools/list');
 		await answering;
-		stack.later(SESSION_LIMITS.idleMs - MINUTE);
+		stack.later(INSTANCE_LIMITS.idleStopMs - MINUTE);
 		await settled(stack);
 		assert.equal(instance.stopped, undefined, 'a request has kept it');
 		stack.later(2 * MINUTE);
