@@ -33,6 +33,16 @@ export interface Resources {
 	readonly shmBytes: number;
 }
 
+/** Who has an Instance together: nobody, all sessions of one caller, or everybody. */
+export type Isolation = 'session' | 'principal' | 'shared';
+
+/** How many Instances a shared Server has. */
+export interface Replicas {
+	/** As many stay once it was used. */
+	readonly min: number;
+	readonly max: number;
+}
+
 /** An entry of the catalog: what to run and what it may do. */
 export interface Server {
 	readonly name: ServerName;
@@ -50,6 +60,9 @@ export interface Server {
 	readonly resources: Resources;
 	readonly user: { readonly uid: number; readonly gid: number };
 	readonly callTimeoutMs: number;
+	readonly isolation: Isolation;
+	/** There with `shared`, and only there. */
+	readonly replicas?: Replicas;
 }
 
 export interface Catalog {

@@ -7,7 +7,7 @@ import { CATALOG_LIMITS } from '../limits.ts';
 import { type Catalog, createCatalog, type Resources, type Server, type Source } from './catalog.ts';
 import { explainIssues, formatPath } from './explain.ts';
 import { type Flaw, positionOf, readJson } from './json.ts';
-import { catalogFileSchema, type ServerFile } from './schema.ts';
+import { catalogFileSchema, REPLICAS, type ServerFile } from './schema.ts';
 import { parseNpm } from './sources.ts';
 
 const BYTES_PER_UNIT: Readonly<Record<string, number>> = Object.freeze({ m: 1024 ** 2, g: 1024 ** 3 });
@@ -130,6 +130,8 @@ function toServer(name: string, entry: ServerFile): Server {
 		resources: toResources(entry.resources),
 		user: { uid, gid },
 		callTimeoutMs: Math.round(entry.callTimeout * MS_PER_SECOND),
+		isolation: entry.isolation,
+		...(entry.isolation === 'shared' ? { replicas: entry.replicas ?? REPLICAS } : {}),
 	};
 }
 

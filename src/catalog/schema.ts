@@ -67,6 +67,21 @@ const resourcesShape = {
 		.describe('The size of /dev/shm, which browsers and Python multiprocessing need.'),
 };
 
+const replicasShape = {
+	min: z
+		.int()
+		.min(0)
+		.max(CATALOG_LIMITS.replicasMax)
+		.default(0)
+		.describe('Containers that stay once the server was used, also when nobody uses them.'),
+	max: z
+		.int()
+		.min(1)
+		.max(CATALOG_LIMITS.replicasMax)
+		.default(2)
+		.describe('Containers that there are at most, when many calls are in flight.'),
+};
+
 const serverShape = {
 	npm: z
 		.string()
@@ -143,6 +158,16 @@ const serverShape = {
 		.max(SESSION_LIMITS.callTimeoutMsMax / MS_PER_SECOND)
 		.default(SESSION_LIMITS.callTimeoutMs / MS_PER_SECOND)
 		.describe('How long a call may take, in seconds.'),
+	isolation: z
+		.enum(['session', 'principal', 'shared'])
+		.default('session')
+		.describe(
+			'Who has a container together: nobody (session), all sessions of one caller (principal), or everybody (shared), which is for servers that keep nothing of a caller from one call to the next.',
+		),
+	replicas: z
+		.strictObject(replicasShape)
+		.describe('How many containers a server has that everybody uses; only with "isolation": "shared".')
+		.optional(),
 	enabled: z.boolean().default(true).describe('Whether the server is served.'),
 };
 
@@ -152,8 +177,15 @@ const server = z
 		// An unknown field is reported already, and may well be the source under another name.
 		if (!context.issues.some(({ code }) => code === 'unrecognized_keys')) complainSource(context, entry);
 		complainOverlap(context, entry);
+		complainReplicas(context, entry);
 	})
-	.meta({ oneOf: [{ required: ['npm'] }, { required: ['image'] }], dependentRequired: { command: ['image'] } });
+	.meta({
+		oneOf: [{ required: ['npm'] }, { required: ['image'] }],
+		dependentRequired: { command: ['image'], replicas: ['isolation'] },
+		dependentSchemas: {
+			replicas: { properties: { isolation: { const: 'shared', description: 'What goes with replicas.' } } },
+		},
+	});
 
 const NAME_FORM = 'Write 1 to 64 of a-z, 0-9 and "-", a letter or digit first and last';
 
@@ -186,6 +218,9 @@ export const catalogFileSchema = z.strictObject(catalogShape).superRefine(compla
 
 export type ServerFile = z.output<typeof server>;
 
+/** The replicas of a shared server that says nothing of them. */
+export const REPLICAS = Object.freeze(z.strictObject(replicasShape).parse({}));
+
 /** What an issue about a name that nothing has carries as `params`, for a guess at the name that was meant. */
 export interface NameMissed {
 	readonly name: string;
@@ -197,6 +232,7 @@ export function knownFields(path: readonly PropertyKey[]): readonly string[] {
 	if (path.length === 0) return Object.keys(catalogShape);
 	if (path.length === 2) return Object.keys(serverShape);
 	if (path[2] === 'resources') return Object.keys(resourcesShape);
+	if (path[2] === 'replicas') return Object.keys(replicasShape);
 	if (path[2] === 'volumes') return Object.keys(volumeShape);
 	if (path[2] === 'mounts') return Object.keys(mountShape);
 	return [];
@@ -230,6 +266,18 @@ function complainSource(context: z.RefinementCtx, { npm, image, command }: Serve
 	}
 	if (npm !== undefined && image === undefined && command !== undefined) {
 		complain(context, 'goes with "image" only. Put what the package is to be told in "args"', ['command']);
+	}
+}
+
+function complainReplicas(context: z.RefinementCtx, { isolation, replicas }: ServerFile): void {
+	if (replicas === undefined) return;
+	if (isolation !== 'shared')
+		complain(context, 'goes with "isolation": "shared" only. Add that, or remove this', ['replicas']);
+	if (replicas.min > replicas.max) {
+		complain(context, `is more than "max", ${replicas.max}. Write a smaller "min" or a larger "max"`, [
+			'replicas',
+			'min',
+		]);
 	}
 }
 

@@ -4,6 +4,7 @@
  * It asks for a server by NAME. Nothing that crosses this seam can shape a container.
  * Two implementations: local.ts (in one process, role `all`) and client.ts with server.ts (a unix socket).
  */
+import type { Isolation, Replicas } from '../catalog/catalog.ts';
 import type { Channel, InstanceEnd } from '../channel.ts';
 import type { EngineState } from '../docker/engine.ts';
 import type { ErrorRecord } from '../errors.ts';
@@ -25,6 +26,10 @@ export interface ServerView {
 	/** What the server runs, for people: `npm name@version` or `image reference`. */
 	readonly source: string;
 	readonly callTimeoutMs: number;
+	/** Who has an Instance together. */
+	readonly isolation: Isolation;
+	/** How many Instances it has when everybody has them together. There with `shared`, and only there. */
+	readonly replicas?: Replicas;
 	readonly preparation: Preparation;
 	/**
 	 * What an Instance would be made of now, as `sha256:…`: the same while catalog entry and image are, across restarts

@@ -183,6 +183,8 @@ export class LocalLauncher implements Launcher {
 			enabled: server.enabled,
 			source: describeSource(server.source),
 			callTimeoutMs: server.callTimeoutMs,
+			isolation: server.isolation,
+			...(server.replicas === undefined ? {} : { replicas: server.replicas }),
 			preparation,
 			spec: this.#spec(server, preparation),
 			instances,

@@ -20,10 +20,10 @@ import { LISTEN } from './modern-server.ts';
 import { type Answer, answerWith } from './own-request.ts';
 import { ENVELOPE_KEYS, revisionForInitialize, SERVER_INFO_KEY } from './revisions.ts';
 import { editMembers, memberText } from './text.ts';
-import type { Upstream } from './upstream.ts';
 
 export interface EmulationOptions {
-	readonly upstream: Upstream;
+	/** A conversation that has begun in the words of the second era, or a seat at one. */
+	readonly upstream: LegacyServer;
 	/** The server's answer to `server/discover`. */
 	readonly introduction: Answer;
 	/** What `_meta` of every message holds: revision, name and capabilities of the client. */

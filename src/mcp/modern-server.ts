@@ -3,12 +3,11 @@
  * itself. Whatever it says passes through; what has no request or subscription that it belongs to has no reader.
  */
 import type { SlipwayError } from '../errors.ts';
-import type { Call, Exchange, Question, Reply, Standing } from './exchange.ts';
+import type { Call, Exchange, LegacyServer, Question, Reply, Standing } from './exchange.ts';
 import type { NotificationMessage, RequestMessage, ResponseMessage, RpcId } from './jsonrpc.ts';
 import { answerWith } from './own-request.ts';
 import { type Envelope, REVISIONS, SUBSCRIPTION_KEY } from './revisions.ts';
 import { editMembers } from './text.ts';
-import type { Upstream } from './upstream.ts';
 
 /** A request of a client, with what the client says of itself in it. */
 export interface ModernRequest {
@@ -41,10 +40,11 @@ export function endSubscription(reply: Reply, id: RpcId): void {
 }
 
 export class DirectServer implements ModernServer {
-	readonly #upstream: Upstream;
+	readonly #upstream: LegacyServer;
 	readonly #callTimeoutMs: number;
 
-	constructor(upstream: Upstream, callTimeoutMs: number) {
+	/** @param upstream a conversation that has begun in the words of the second era, or a seat at one */
+	constructor(upstream: LegacyServer, callTimeoutMs: number) {
 		this.#upstream = upstream;
 		this.#callTimeoutMs = callTimeoutMs;
 	}

@@ -57,6 +57,20 @@ export interface UpstreamObserver {
 	onTools(tools: readonly unknown[]): void;
 }
 
+/** How much may be in flight at once. */
+export interface CallBounds {
+	readonly inFlightMax: number;
+	/** Of requests that last as long as their client wants, beside those. */
+	readonly lastingMax: number;
+}
+
+export interface UpstreamOptions {
+	readonly standing: Standing;
+	readonly observer: UpstreamObserver;
+	/** Those of a session, unless several have the Instance together. */
+	readonly bounds?: CallBounds;
+}
+
 interface InFlight {
 	/** The client's id. */
 	readonly id: RpcId;
@@ -91,6 +105,7 @@ export class Upstream implements LegacyServer {
 	readonly ended: Promise<SlipwayError>;
 	readonly #standing: Standing;
 	readonly #observer: UpstreamObserver;
+	readonly #bounds: CallBounds;
 	readonly #lines: LineSplitter;
 	readonly #calls = new Map<number, InFlight>();
 	readonly #questions = new Set<Asked>();
@@ -109,8 +124,9 @@ export class Upstream implements LegacyServer {
 	#stdinStuckSinceMs: number | undefined;
 	#noise = { windowStartMs: 0, lines: 0, told: 0 };
 
-	constructor(channel: Channel, { standing, observer }: { standing: Standing; observer: UpstreamObserver }) {
+	constructor(channel: Channel, { standing, observer, bounds = SESSION_LIMITS }: UpstreamOptions) {
 		this.channel = channel;
+		this.#bounds = bounds;
 		this.#standing = standing;
 		this.#observer = observer;
 		this.#lines = new LineSplitter(
@@ -150,7 +166,7 @@ export class Upstream implements LegacyServer {
 	request(text: string, message: RequestMessage, { exchange, timeoutMs, onEnd }: CallOptions): Call {
 		this.#assertOpen();
 		const lasting = timeoutMs === Number.POSITIVE_INFINITY;
-		if (lasting ? this.#lasting >= SESSION_LIMITS.lastingMax : this.inFlight >= SESSION_LIMITS.inFlightMax)
+		if (lasting ? this.#lasting >= this.#bounds.lastingMax : this.inFlight >= this.#bounds.inFlightMax)
 			throw new SlipwayError('SLIPWAY_CALLS_FULL', { retryAfterSeconds: 1 });
 		const wireId = ++this.#lastId;
 		const progressToken = progressTokenOf(message.params);

@@ -2,7 +2,7 @@
 import type { Patience } from '../channel.ts';
 import type { PrincipalId, ServerName } from '../ids.ts';
 import type { Standing } from '../mcp/exchange.ts';
-import type { Upstream, UpstreamObserver } from '../mcp/upstream.ts';
+import type { CallBounds, Upstream, UpstreamObserver } from '../mcp/upstream.ts';
 
 /** A hold on an Instance. */
 export interface Lease {
@@ -17,6 +17,8 @@ export interface LeaseRequest {
 	readonly caller: PrincipalId;
 	readonly standing: Standing;
 	readonly observer: UpstreamObserver;
+	/** Those of a session, unless several have the Instance together. */
+	readonly bounds?: CallBounds;
 	/** Aborting gives the request up, and the Instance if it was on its way. */
 	readonly signal: AbortSignal;
 	/** Asked when no more Instances may run: ends one that is not used, if there is one, and resolves with whether. */

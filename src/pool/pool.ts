@@ -1,7 +1,8 @@
 /**
  * The pool: Instances over time. Who wants one gets a Lease, and gives it back.
  *
- * One Instance for each Lease: a stdio process that two clients share is the root of most defects of its kind.
+ * One Instance for each Lease: a stdio process that two clients share is the root of most defects of its kind. Where the
+ * catalog says that sessions have an Instance together, the Lease is that of SharedInstances, and they have seats.
  */
 import { hash } from 'node:crypto';
 import { SlipwayError } from '../errors.ts';
@@ -11,15 +12,22 @@ import { Upstream } from '../mcp/upstream.ts';
 import { Eras } from './eras.ts';
 import type { Lease, LeaseRequest } from './lease.ts';
 import { type Opened, type Opener, open } from './opening.ts';
+import { SharedInstances } from './shared-instances.ts';
 
 /** INVARIANT: `#leases` holds what was given and is not over; after `stop` it is empty. */
 export class Pool {
+	/** The Instances that several sessions use. */
+	readonly shared: SharedInstances;
 	readonly #launcher: Launcher;
 	readonly #leases = new Set<Lease>();
 	readonly #eras = new Eras();
 
 	constructor(launcher: Launcher) {
 		this.#launcher = launcher;
+		this.shared = new SharedInstances({
+			open: (request, opener) => this.open(request, opener),
+			find: (server) => this.#viewOf(server),
+		});
 	}
 
 	/** Instances that are held. */
@@ -72,9 +80,9 @@ export class Pool {
 		}
 	}
 
-	async #launch({ server, caller, standing, observer, signal }: LeaseRequest): Promise<Lease> {
+	async #launch({ server, caller, signal, ...talk }: LeaseRequest): Promise<Lease> {
 		const channel = await this.#launcher.launch(server, signal, standIn(caller));
-		const upstream = new Upstream(channel, { standing, observer });
+		const upstream = new Upstream(channel, talk);
 		const lease: Lease = {
 			upstream,
 			release: async (patience) => {
@@ -94,6 +102,7 @@ export class Pool {
 	/** Looks at the deadlines of everything that is held. */
 	tick(nowMs: number): void {
 		for (const { upstream } of this.#leases) upstream.tick(nowMs);
+		this.shared.tick(nowMs);
 	}
 
 	/** Ends every Instance that is held. */

@@ -4,23 +4,25 @@ import { SlipwayError } from '../errors.ts';
 import type { ServerView } from '../launcher/contract.ts';
 import { INSTANCE_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
-import type { LegacyServer, Question, Standing } from '../mcp/exchange.ts';
+import type { LegacyServer, Standing } from '../mcp/exchange.ts';
 import type { HeaderParam } from '../mcp/header-params.ts';
-import { classify, isObject, type NotificationMessage, own, type RequestMessage } from '../mcp/jsonrpc.ts';
+import { classify, isObject, own, type RequestMessage } from '../mcp/jsonrpc.ts';
 import { LastingServer, type Sitting } from '../mcp/lasting-server.ts';
 import { LegacyEmulation } from '../mcp/legacy-emulation.ts';
 import { ModernBridge } from '../mcp/modern-bridge.ts';
 import { DirectServer, type ModernServer } from '../mcp/modern-server.ts';
-import { type Answer, answerPing } from '../mcp/own-request.ts';
+import type { Answer } from '../mcp/own-request.ts';
 import { type Envelope, envelopeOfInitialize, metaOfEnvelope } from '../mcp/revisions.ts';
 import type { SessionMemory } from '../mcp/session-memory.ts';
 import type { UpstreamObserver } from '../mcp/upstream.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Absences } from './absences.ts';
 import { Build } from './build.ts';
+import { LateStanding } from './late-standing.ts';
 import type { LeaseRequest } from './lease.ts';
-import type { Opened } from './opening.ts';
+import type { Opened, Opener } from './opening.ts';
 import type { Pool } from './pool.ts';
+import type { SeatRequest } from './shared-instances.ts';
 import type { ToolHeaders } from './tool-headers.ts';
 
 /** Who opens a conversation, and how it gives up. */
@@ -134,6 +136,11 @@ export class ServerTarget implements Target {
 	/** A conversation of the first era with one Instance, which ends with it. Rejects with a SlipwayError. */
 	async sit(text: string, message: RequestMessage, options: LegacyOptions): Promise<Sitting> {
 		const { standing } = options;
+		const request = this.#seatRequest(options);
+		if (request !== undefined) {
+			const { leave, ...seat } = await this.#dependencies.pool.shared.seatLegacy(request, message, standing);
+			return { ...seat, end: async () => leave() };
+		}
 		const build = this.#build();
 		const { era, lease, answer } = await this.#open(options, { era: 'legacy', text, message });
 		const { upstream, release: end } = lease;
@@ -190,6 +197,19 @@ export class ServerTarget implements Target {
 	}
 
 	async openModern(envelope: Envelope, options: OpenOptions): Promise<ModernConversation> {
+		const request = this.#seatRequest(options);
+		if (request !== undefined) {
+			const { server, answer, build, leave } = await this.#dependencies.pool.shared.seatModern(request);
+			return {
+				server,
+				personal: false,
+				capabilities: capabilitiesIn(answer),
+				get stale() {
+					return build.stale;
+				},
+				end: async () => leave(),
+			};
+		}
 		const standing = new LateStanding();
 		const build = this.#build();
 		const { era, lease, answer } = await this.#open({ ...options, standing }, { era: 'modern', envelope });
@@ -215,26 +235,32 @@ export class ServerTarget implements Target {
 		};
 	}
 
-	#open(request: OpenOptions & Pick<LeaseRequest, 'standing'>, opener: Parameters<Pool['open']>[1]): Promise<Opened> {
+	/** What a seat is had with, where the catalog says that sessions have an Instance together. */
+	#seatRequest(options: OpenOptions): SeatRequest | undefined {
+		const server = this.#dependencies.find(this.name) ?? this.#server;
+		if (server.isolation === 'session') return undefined;
+		return { ...this.#withRoom(options), server, observer: observe(this.name, this.#dependencies) };
+	}
+
+	#open(request: OpenOptions & Pick<LeaseRequest, 'standing'>, opener: Opener): Promise<Opened> {
 		const observer = observe(this.name, this.#dependencies);
-		return this.#dependencies.pool.open({ ...request, server: this.#server.name, observer }, opener);
-	}
-}
-
-/** Where a server's messages go when it is not known yet who reads them. What comes before is lost. */
-export class LateStanding implements Standing {
-	#standing: Standing | undefined;
-
-	become(standing: Standing): void {
-		this.#standing = standing;
+		const { pool } = this.#dependencies;
+		return pool.open({ ...request, ...this.#withRoom(request), server: this.#server.name, observer }, opener);
 	}
 
-	send(text: string, message: NotificationMessage): boolean {
-		return this.#standing?.send(text, message) ?? false;
-	}
-
-	ask(question: Question): boolean {
-		return this.#standing?.ask(question) ?? answerPing(question);
+	/** An Instance that nobody has a seat at goes first, also when somebody abandoned was the last to have one. */
+	#withRoom({ caller, signal, makeRoom }: OpenOptions): OpenOptions {
+		const { shared } = this.#dependencies.pool;
+		return {
+			caller,
+			signal,
+			makeRoom: async () => {
+				if (await shared.endUnused()) return true;
+				if (!(await makeRoom())) return false;
+				await shared.endUnused();
+				return true;
+			},
+		};
 	}
 }
 

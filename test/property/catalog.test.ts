@@ -22,7 +22,7 @@ function orRefused<Value>(run: () => Value): Value | undefined {
 }
 
 const FIELDS =
-	'$schema servers groups npm image title description args command env volumes mounts resources user callTimeout enabled name source target readOnly memory __proto__ constructor toString'.split(
+	'$schema servers groups npm image title description args command env volumes mounts resources user callTimeout enabled isolation replicas name source target readOnly memory __proto__ constructor toString'.split(
 		' ',
 	);
 
@@ -154,7 +154,16 @@ const options = {
 	),
 	callTimeout: fc.integer({ min: 1, max: 600 }),
 	enabled: fc.boolean(),
+	isolation: fc.constantFrom('session', 'principal', 'shared'),
 };
+
+/** Servers that everybody shares may say how many containers that takes. */
+function withReplicas<Entry extends { readonly isolation?: string }>(entry: fc.Arbitrary<Entry>): fc.Arbitrary<object> {
+	const replicas = fc.record({ min: fc.nat({ max: 3 }), max: fc.integer({ min: 3, max: 16 }) });
+	return fc
+		.tuple(entry, fc.option(replicas, { nil: undefined }))
+		.map(([one, some]) => (one.isolation === 'shared' && some !== undefined ? { ...one, replicas: some } : one));
+}
 
 const packageEntry = fc.record(
 	{
@@ -181,12 +190,14 @@ const imageEntry = fc.record(
 	},
 	{ requiredKeys: ['image'] },
 );
-const catalogFile = fc.dictionary(serverName, fc.oneof(packageEntry, imageEntry), { maxKeys: 5 }).chain((servers) => {
-	const names = Object.keys(servers);
-	const members = fc.shuffledSubarray(names, { minLength: Math.min(1, names.length) });
-	const groups = fc.dictionary(serverName, members, { maxKeys: names.length === 0 ? 0 : 4 });
-	return fc.record({ servers: fc.constant(servers), groups }, { requiredKeys: ['servers'] });
-});
+const catalogFile = fc
+	.dictionary(serverName, withReplicas(fc.oneof(packageEntry, imageEntry)), { maxKeys: 5 })
+	.chain((servers) => {
+		const names = Object.keys(servers);
+		const members = fc.shuffledSubarray(names, { minLength: Math.min(1, names.length) });
+		const groups = fc.dictionary(serverName, members, { maxKeys: names.length === 0 ? 0 : 4 });
+		return fc.record({ servers: fc.constant(servers), groups }, { requiredKeys: ['servers'] });
+	});
 
 function assertFrozen(value: unknown): void {
 	if (typeof value !== 'object' || value === null) return;

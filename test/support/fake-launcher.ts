@@ -127,6 +127,7 @@ export function serverView(name: string, overrides: Partial<ServerView> = {}): S
 		enabled: true,
 		source: 'image test',
 		callTimeoutMs: 60_000,
+		isolation: 'session',
 		preparation: { kind: 'ready', image: 'test', imageId: 'sha256:test' },
 		spec: `spec-${name}`,
 		instances: 0,

@@ -10,7 +10,7 @@ import { DirectServer, type ModernServer } from '../../src/mcp/modern-server.ts'
 import type { Answer } from '../../src/mcp/own-request.ts';
 import { type Envelope, MODERN_REVISION, metaOfEnvelope } from '../../src/mcp/revisions.ts';
 import { Upstream } from '../../src/mcp/upstream.ts';
-import { LateStanding } from '../../src/pool/target.ts';
+import { LateStanding } from '../../src/pool/late-standing.ts';
 import { FakeInstance } from './fake-launcher.ts';
 import { CAPABILITIES, LegacyCaller, ModernCaller } from './model-client.ts';
 import { legacyPortOf, modernPortOf } from './model-ports.ts';

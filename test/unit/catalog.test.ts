@@ -60,6 +60,7 @@ test('an entry with nothing but a source has every default', () => {
 		resources: { memoryBytes: 268_435_456, nanoCpus: 1_000_000_000, pidsMax: 128, tmpBytes: 33_554_432, shmBytes: 0 },
 		user: { uid: 65532, gid: 65532 },
 		callTimeoutMs: 60_000,
+		isolation: 'session',
 	});
 });
 
@@ -79,6 +80,8 @@ test('an entry with every field keeps every field', () => {
 		resources: { memory: '1g', cpus: 0.5, pids: 512, tmp: '16m', shm: '64m' },
 		user: '10001:20002',
 		callTimeout: 1.5,
+		isolation: 'shared',
+		replicas: { min: 1, max: 3 },
 		enabled: false,
 	});
 	assert.deepEqual(server, {
@@ -104,7 +107,22 @@ test('an entry with every field keeps every field', () => {
 		},
 		user: { uid: 10001, gid: 20002 },
 		callTimeoutMs: 1500,
+		isolation: 'shared',
+		replicas: { min: 1, max: 3 },
 	});
+});
+
+test('a shared server has two replicas at most unless it says otherwise, and any other has none to speak of', () => {
+	const shared = { ...PACKAGE, isolation: 'shared' };
+	assert.deepEqual(parseServer(shared).replicas, { min: 0, max: 2 });
+	assert.deepEqual(parseServer({ ...shared, replicas: { min: 2 } }).replicas, { min: 2, max: 2 });
+	assert.deepEqual(parseServer({ ...PACKAGE, isolation: 'principal' }).replicas, undefined);
+	for (const isolation of [undefined, 'session', 'principal']) {
+		const message = messageOf(() => parseServer({ ...PACKAGE, isolation, replicas: { max: 2 } }));
+		assert.match(message, / servers\.one\.replicas: goes with "isolation": "shared" only\./);
+	}
+	const message = messageOf(() => parseServer({ ...shared, replicas: { min: 3 } }));
+	assert.match(message, / servers\.one\.replicas\.min: is more than "max", 2\./);
 });
 
 test('a user without a group has the group of its own number', () => {
@@ -124,7 +142,7 @@ test('a message names the file, the line and column, the place, the fix and the 
 	const text = '{\n  "servers": {\n    "memory": {\n      "npmm": "one@1.0.0"\n    }\n  }\n}\n';
 	assert.equal(
 		messageOf(() => parseCatalog(text, 'catalog.json')),
-		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, image, title, description, command, args, env, volumes, mounts, resources, user, callTimeout, enabled; did you mean "npm"?',
+		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, image, title, description, command, args, env, volumes, mounts, resources, user, callTimeout, isolation, replicas, enabled; did you mean "npm"?',
 	);
 });
 
@@ -480,7 +498,7 @@ test('an entry’s hash is the same for the same entry and image, and another fo
 
 test('what would loosen a container, and what comes later, are unknown fields', () => {
 	const absent =
-		'privileged capAdd devices network pid ipc userns pypi secrets egress isolation replicas tools snapshot groups idleStop icon gpus';
+		'privileged capAdd devices network pid ipc userns pypi secrets egress tools snapshot groups idleStop icon gpus';
 	for (const field of absent.split(' ')) {
 		assert.throws(() => parseServer({ ...PACKAGE, [field]: true }), names(`servers.one.${field}: unknown field.`));
 	}
