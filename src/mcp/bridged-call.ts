@@ -4,6 +4,9 @@
  * The second era has no requests of a server. So a question ends the client's request with `input_required`, while the
  * call goes on waiting at the server; the client brings its answers along with the same request, and goes on waiting
  * for the very same call.
+ *
+ * A question may be of another call of the same client, since nothing on the wire says of which it is. So it does not end
+ * with the call that has it.
  */
 import { RPC_CODES, SlipwayError } from '../errors.ts';
 import { BRIDGE_LIMITS } from '../limits.ts';
@@ -34,6 +37,8 @@ export interface CallKeeper {
 	forward(call: BridgedCall, request: ModernRequest): Call;
 	/** Keeps the call while its client is asked. Returns the requestState to come back with. */
 	park(call: BridgedCall, request: RequestMessage): string;
+	/** Whether there is another call that a question may be of, and whose client can be asked or comes back. */
+	hasOther(call: BridgedCall): boolean;
 	/** The call is over. */
 	forget(call: BridgedCall): void;
 }
@@ -44,13 +49,14 @@ const ASKABLE = new Set(['tools/call', 'prompts/get', 'resources/read']);
 /** The error of the first era that says: the client has to open these pages first. */
 const URL_ELICITATION_REQUIRED = -32042;
 
-const METHOD_UNKNOWN: RpcError = { code: RPC_CODES.methodNotFound, message: 'Clients do not know this method.' };
+/** What a server is told that asks what no client knows. */
+export const METHOD_UNKNOWN: RpcError = { code: RPC_CODES.methodNotFound, message: 'Clients do not know this method.' };
 const CLIENT_GONE: RpcError = { code: RPC_CODES.failed, message: 'The client did not answer.' };
 
 /**
  * INVARIANTS:
  * - While there is a reply, the client waits. There is none while it is asked.
- * - Every question that was taken is answered, refused, or withdrawn by the server.
+ * - Every question that was taken is answered, refused, handed on, or withdrawn by the server.
  */
 export class BridgedCall implements Exchange {
 	readonly #keeper: CallKeeper;
@@ -65,7 +71,6 @@ export class BridgedCall implements Exchange {
 	#call: Call | undefined;
 	/** How the call ended at the server, while the client has not come to hear it. */
 	#outcome: ((reply: Reply) => void) | undefined;
-	/** Whether the server has no more part in it. */
 	#settled = false;
 
 	constructor(keeper: CallKeeper, request: ModernRequest, reply: Reply) {
@@ -87,6 +92,11 @@ export class BridgedCall implements Exchange {
 		return ASKABLE.has(this.#request.message.method);
 	}
 
+	/** Whether the server has no more part in it. */
+	get settled(): boolean {
+		return this.#settled;
+	}
+
 	/** Nothing while the client is asked: it may not come back, and another call may be meant. */
 	takes(message: RequestMessage | NotificationMessage): boolean {
 		if (this.#settled || this.#reply === undefined) return false;
@@ -104,7 +114,7 @@ export class BridgedCall implements Exchange {
 	}
 
 	ask(question: Question): void {
-		if (this.#settled) return question.refuse(CLIENT_GONE);
+		if (this.#settled) return question.handOn();
 		const needed = neededFor(question.message);
 		if (needed === undefined) return question.refuse(METHOD_UNKNOWN);
 		if (!declares(this.#envelope.capabilities, needed)) {
@@ -144,7 +154,27 @@ export class BridgedCall implements Exchange {
 	resume({ message, text }: ModernRequest, reply: Reply, takeWaiting: () => readonly Question[]): void {
 		this.#current = message;
 		this.#reply = reply;
+		this.#takeAnswers(message, text);
 		if (this.#outcome !== undefined) return this.#deliver(this.#outcome, reply);
+		for (const question of takeWaiting()) this.ask(question);
+		if (this.#questions.size > 0) this.#askClient();
+		else if (this.#call === undefined) this.#send();
+	}
+
+	/**
+	 * The client has gone, or took too long to answer. Another call may be the one that asks; if there is none, the
+	 * server hears that nobody waits.
+	 */
+	cancel(): void {
+		const questions = this.#takeQuestions();
+		const hasOther = this.#keeper.hasOther(this);
+		if (!hasOther) for (const question of questions) question.refuse(CLIENT_GONE);
+		if (this.#call === undefined) this.drop();
+		else this.#call.cancel();
+		if (hasOther) for (const question of questions) question.handOn();
+	}
+
+	#takeAnswers(message: RequestMessage, text: string): void {
 		const params = memberText(text, 'params') ?? '{}';
 		const responses = memberText(params, 'inputResponses') ?? '{}';
 		const given = message.params === undefined ? undefined : own(message.params, 'inputResponses');
@@ -154,16 +184,6 @@ export class BridgedCall implements Exchange {
 			const answer = `{"jsonrpc":"2.0","id":0,"result":${memberText(responses, key) ?? '{}'}}`;
 			question.answer(answer, { kind: 'response', id: 0, ok: true, result: own(given, key) });
 		}
-		for (const question of takeWaiting()) this.ask(question);
-		if (this.#questions.size > 0) this.#askClient();
-		else if (this.#call === undefined) this.#send();
-	}
-
-	/** The client has gone, or took too long to answer: the server hears that nobody waits. */
-	cancel(): void {
-		this.#refuseQuestions();
-		if (this.#call === undefined) this.drop();
-		else this.#call.cancel();
 	}
 
 	#send(): void {
@@ -223,7 +243,7 @@ export class BridgedCall implements Exchange {
 		if (this.#settled) return;
 		this.#settled = true;
 		clearTimeout(this.#gathering);
-		this.#refuseQuestions();
+		// The client that is asked may well answer, and then hears how the call ended.
 		if (this.#reply === undefined) this.#outcome = outcome;
 		else this.#deliver(outcome, this.#reply);
 	}
@@ -231,11 +251,13 @@ export class BridgedCall implements Exchange {
 	#deliver(outcome: (reply: Reply) => void, reply: Reply): void {
 		this.#keeper.forget(this);
 		outcome(reply);
+		for (const question of this.#takeQuestions()) question.handOn();
 	}
 
-	#refuseQuestions(): void {
-		for (const question of this.#questions.values()) question.refuse(CLIENT_GONE);
+	#takeQuestions(): Question[] {
+		const questions = [...this.#questions.values()];
 		this.#questions.clear();
+		return questions;
 	}
 
 	#wants({ params }: NotificationMessage): boolean {

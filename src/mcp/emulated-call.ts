@@ -144,6 +144,8 @@ export class EmulatedCall implements Exchange, Call {
 			refuse: (error) => {
 				if (this.#open.delete(key)) this.#refuse(error);
 			},
+			// It came with the result of this call, and is of no other.
+			handOn: () => this.failNow(new SlipwayError('SLIPWAY_CLIENT_GONE')),
 			onWithdrawn: undefined,
 		};
 	}

@@ -28,7 +28,7 @@ export interface Exchange {
 	drop(): void;
 }
 
-/** A request of a server to its client. Whoever gets it answers or refuses it, once. */
+/** A request of a server to its client. Whoever gets it answers it, refuses it or hands it on, once. */
 export interface Question {
 	readonly message: RequestMessage;
 	/** As the server wrote it, with the server's id. */
@@ -37,6 +37,8 @@ export interface Question {
 	answer(text: string, message: ResponseMessage): void;
 	/** Answers the server with an error. */
 	refuse(error: RpcError): void;
+	/** Whoever has it cannot put it any more, and it may belong to somebody else: it goes to whoever takes it now. */
+	handOn(): void;
 	/** Called when nobody waits for the answer any more; with the server's `notifications/cancelled`, if it sent one. */
 	onWithdrawn: ((params: object | undefined) => void) | undefined;
 }

@@ -1,7 +1,7 @@
 /** A server of the first era for requests of the second (2026-07-28): what it says of itself, its calls, its changes. */
 import { RPC_CODES, SlipwayError } from '../errors.ts';
 import { BRIDGE_LIMITS, SESSION_LIMITS } from '../limits.ts';
-import { BridgedCall, type CallKeeper } from './bridged-call.ts';
+import { BridgedCall, type CallKeeper, METHOD_UNKNOWN } from './bridged-call.ts';
 import { declares, neededFor } from './capabilities.ts';
 import type { Call, LegacyServer, Question, Reply } from './exchange.ts';
 import { isObject, type NotificationMessage, own, type RequestMessage, type RpcError } from './jsonrpc.ts';
@@ -115,6 +115,8 @@ export class ModernBridge implements ModernServer, CallKeeper {
 	tick(nowMs: number): void {
 		for (const [number, { call, sinceMs }] of this.#parked)
 			if (nowMs - sinceMs > BRIDGE_LIMITS.parkedMs) this.#abandon(number, call);
+		// Whoever is asked something may come back, and be asked more.
+		if (this.#parked.size > 0) return;
 		while (nowMs - (this.#waiting[0]?.sinceMs ?? nowMs) > BRIDGE_LIMITS.waitingQuestionMs)
 			this.#waiting.shift()?.question.refuse(NOBODY_ASKED);
 	}
@@ -132,7 +134,11 @@ export class ModernBridge implements ModernServer, CallKeeper {
 	ask(question: Question): boolean {
 		if (answerPing(question)) return true;
 		const needed = neededFor(question.message);
-		if (needed === undefined || !declares(this.#options.capabilities, needed)) return false;
+		if (needed === undefined) {
+			question.refuse(METHOD_UNKNOWN);
+			return true;
+		}
+		if (!declares(this.#options.capabilities, needed)) return false;
 		this.#waiting.push({ question, sinceMs: performance.now() });
 		question.onWithdrawn = () => this.#forgetWaiting(question);
 		if (this.#waiting.length > BRIDGE_LIMITS.waitingQuestionsMax) this.#waiting.shift()?.question.refuse(NOBODY_ASKED);
@@ -156,6 +162,10 @@ export class ModernBridge implements ModernServer, CallKeeper {
 		const [oldest] = this.#parked;
 		if (this.#parked.size > BRIDGE_LIMITS.parkedMax && oldest !== undefined) this.#abandon(oldest[0], oldest[1].call);
 		return this.#states.issue({ call: number, round }, request);
+	}
+
+	hasOther(call: BridgedCall): boolean {
+		return [...this.#calls].some((other) => other !== call && other.askable && !other.settled);
 	}
 
 	forget(call: BridgedCall): void {

@@ -9,7 +9,8 @@
  *   response             → the exchange of its request
  *   progress             → the exchange whose request carried the token
  *   of a subscription    → the exchange of its subscriptions/listen (2026-07-28)
- *   question, log line   → the newest tools/call in flight that takes it, else the newest such request
+ *   log line             → the newest tools/call in flight that takes it, else the newest such request
+ *   question             → the same, but first whoever has the fewest to answer: of calls that ask at once, each has one
  *   anything else        → the standing stream of the conversation
  */
 import { isUtf8 } from 'node:buffer';
@@ -84,13 +85,19 @@ interface InFlight {
 	readonly timeoutMs: number;
 	readonly onEnd: (() => void) | undefined;
 	deadlineMs: number;
-	/** Questions of the server that belong to this call and are not answered. */
+	/** Questions that were given to this call and are not answered. */
 	questions: number;
+	/** The place of its last sign of life among those of all calls: its request, and every answer to a question of it. */
+	newness: number;
 }
 
 /** A question that the server waits for the answer of. */
 interface Asked extends Question {
-	readonly call: InFlight | undefined;
+	/** Who has it, if not the conversation as a whole. That call may be over. */
+	call: InFlight | undefined;
+	/** The last call that the server had been sent when it asked: a later one is not why. */
+	readonly lastWireId: number;
+	readonly askedAtMs: number;
 }
 
 /**
@@ -110,6 +117,7 @@ export class Upstream implements LegacyServer {
 	readonly #calls = new Map<number, InFlight>();
 	readonly #questions = new Set<Asked>();
 	#lastId = 0;
+	#lastNewness = 0;
 	#outgoing = '';
 	#flushing = false;
 	#holds = 0;
@@ -186,6 +194,7 @@ export class Upstream implements LegacyServer {
 			onEnd,
 			deadlineMs: startedAtMs + timeoutMs,
 			questions: 0,
+			newness: ++this.#lastNewness,
 		};
 		this.#calls.set(wireId, call);
 		if (lasting) this.#lasting += 1;
@@ -213,7 +222,9 @@ export class Upstream implements LegacyServer {
 
 	/** Ends calls whose time is over, and a server that does not read its stdin. To be called every second or so. */
 	tick(nowMs: number): void {
-		for (const call of this.#calls.values()) if (isOverdue(call, nowMs)) this.#timeOut(call);
+		const lastWaitingId = this.#lastWaitingId(nowMs);
+		for (const call of this.#calls.values())
+			if (isOverdue(call, nowMs, call.wireId <= lastWaitingId)) this.#timeOut(call);
 		if (this.channel.stream.writableLength < STDIO_LIMITS.stdinQueuedBytesMax / 2) this.#stdinStuckSinceMs = undefined;
 		else this.#stdinStuckSinceMs ??= nowMs;
 		if (this.#stdinStuckSinceMs !== undefined && nowMs - this.#stdinStuckSinceMs > STDIO_LIMITS.stdinStallMs) {
@@ -293,25 +304,40 @@ export class Upstream implements LegacyServer {
 	}
 
 	#ask(message: RequestMessage, text: string): void {
-		const call = this.#newestThatTakes(message);
 		const question: Asked = {
 			message,
 			text,
-			call,
+			call: undefined,
+			lastWireId: this.#lastId,
+			askedAtMs: performance.now(),
 			answer: (answer, { id }) => {
-				if (this.#forget(question)) this.#write(replaceId(answer, id, message.id));
+				if (this.#settle(question)) this.#write(replaceId(answer, id, message.id));
 			},
 			refuse: (error) => {
-				if (this.#forget(question)) this.#tryWrite(errorText(message.id, error));
+				if (this.#settle(question)) this.#tryWrite(errorText(message.id, error));
+			},
+			handOn: () => {
+				if (this.#over !== undefined || !this.#forget(question)) return;
+				this.#questions.add(question);
+				this.#put(question);
 			},
 			onWithdrawn: undefined,
 		};
-		if (call !== undefined) call.questions += 1;
 		const full = this.#questions.size >= SESSION_LIMITS.questionsMax;
 		this.#questions.add(question);
 		if (full) question.refuse(refusal());
-		else if (call !== undefined) call.exchange.ask(question);
-		else if (!this.#standing.ask(question)) question.refuse(refusal());
+		else this.#put(question);
+	}
+
+	/** Gives a question to whoever it most likely belongs to, of those who can be asked it. */
+	#put(question: Asked): void {
+		const call = this.#bestThatTakes(question.message, isFreer);
+		question.call = call;
+		question.onWithdrawn = undefined;
+		if (call !== undefined) {
+			call.questions += 1;
+			call.exchange.ask(question);
+		} else if (!this.#standing.ask(question)) question.refuse(refusal());
 	}
 
 	#tell(message: NotificationMessage, text: string): void {
@@ -319,7 +345,7 @@ export class Upstream implements LegacyServer {
 			case 'notifications/progress':
 				return this.#progress(message, text);
 			case 'notifications/message': {
-				const call = this.#newestThatTakes(message);
+				const call = this.#bestThatTakes(message, isLikelier);
 				if (call === undefined) this.#standing.send(text, message);
 				else call.exchange.tell(text, message);
 				return;
@@ -407,24 +433,40 @@ export class Upstream implements LegacyServer {
 		});
 	}
 
-	/** Returns false when nobody waited for it any more. */
-	#forget(question: Asked): boolean {
-		if (!this.#questions.delete(question)) return false;
-		if (question.call !== undefined) {
-			question.call.questions -= 1;
-			// The time in which the client thought does not count against the server.
-			question.call.deadlineMs = performance.now() + question.call.timeoutMs;
-		}
+	/** It is answered, so the server most likely goes on with its call. Returns false when nobody waited for it any more. */
+	#settle(question: Asked): boolean {
+		if (!this.#forget(question)) return false;
+		if (question.call !== undefined) question.call.newness = ++this.#lastNewness;
 		return true;
 	}
 
-	#newestThatTakes(message: RequestMessage | NotificationMessage): InFlight | undefined {
-		let newest: InFlight | undefined;
-		for (const call of this.#calls.values()) {
-			if (!call.exchange.takes(message)) continue;
-			if (call.method === 'tools/call' || newest?.method !== 'tools/call') newest = call;
-		}
-		return newest;
+	/** Returns false when nobody waited for it any more. */
+	#forget(question: Asked): boolean {
+		if (!this.#questions.delete(question)) return false;
+		if (question.call !== undefined) question.call.questions -= 1;
+		// The time in which the client thought does not count against the server.
+		const nowMs = performance.now();
+		for (const call of this.#calls.values())
+			if (call.wireId <= lastThatWaits(question)) call.deadlineMs = Math.max(call.deadlineMs, nowMs + call.timeoutMs);
+		return true;
+	}
+
+	/** Calls up to this one may be waiting for a client to answer, 0 for none. No question is waited for longer than calls. */
+	#lastWaitingId(nowMs: number): number {
+		let last = 0;
+		for (const question of this.#questions)
+			if (nowMs - question.askedAtMs < SESSION_LIMITS.callTimeoutMsMax) last = Math.max(last, lastThatWaits(question));
+		return last;
+	}
+
+	#bestThatTakes(
+		message: RequestMessage | NotificationMessage,
+		isBetter: (call: InFlight, than: InFlight) => boolean,
+	): InFlight | undefined {
+		let best: InFlight | undefined;
+		for (const call of this.#calls.values())
+			if (call.exchange.takes(message) && (best === undefined || isBetter(call, best))) best = call;
+		return best;
 	}
 
 	#countNoise(line: Buffer): void {
@@ -494,11 +536,30 @@ function lasts({ timeoutMs }: InFlight): boolean {
 	return timeoutMs === Number.POSITIVE_INFINITY;
 }
 
-/** A call that waits for its client to answer a question has until the ceiling; any other until its deadline. */
-function isOverdue(call: InFlight, nowMs: number): boolean {
+/** A call that may be waiting for a client to answer has until the ceiling; any other until its deadline. */
+function isOverdue(call: InFlight, nowMs: number, mayWait: boolean): boolean {
 	if (lasts(call)) return false;
 	if (nowMs - call.startedAtMs >= SESSION_LIMITS.callTimeoutMsMax) return true;
-	return call.questions === 0 && nowMs >= call.deadlineMs;
+	return !mayWait && nowMs >= call.deadlineMs;
+}
+
+/**
+ * The last call that a question may keep waiting. While a client is asked, that is every call, whoever has the question:
+ * it may be of any, and there are servers that do one thing at a time. Before, those that the server had when it asked.
+ */
+function lastThatWaits({ call, lastWireId }: Asked): number {
+	return call === undefined ? lastWireId : Number.POSITIVE_INFINITY;
+}
+
+/** Whether what belongs to one of the two belongs more likely to the first. */
+function isLikelier(call: InFlight, than: InFlight): boolean {
+	const [isTool, isOtherTool] = [call, than].map(({ method }) => method === 'tools/call');
+	return isTool === isOtherTool ? call.newness > than.newness : isTool === true;
+}
+
+/** Whether one of the two is rather asked: the fewer questions it has, since those who ask at once have one each. */
+function isFreer(call: InFlight, than: InFlight): boolean {
+	return call.questions === than.questions ? isLikelier(call, than) : call.questions < than.questions;
 }
 
 /** A question that cannot be put is answered, so that the server does not wait for it for ever. */

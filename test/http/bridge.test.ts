@@ -469,7 +469,7 @@ describe('a question of the server', () => {
 		assert.equal((await answering).rpc.result?.['done'], true);
 	});
 
-	test('is no longer asked when the server answers the call at once', async (t) => {
+	test('waits for another call when the server answers the call at once', async (t) => {
 		const opened = await open(t);
 		const { client, instance } = opened;
 		const calling = client.call('ask').reply();
@@ -477,10 +477,9 @@ describe('a question of the server', () => {
 		instance.say(question('q'));
 		instance.say(result(id, { done: true }));
 		assert.equal((await calling).rpc.result?.['done'], true);
-		const refused = await instance.hear();
-		assert.equal(refused.id, 'q');
-		assert.ok(refused.error);
 		await settled(opened);
+		const asked = askedBy(await client.call('next').reply());
+		assert.equal(Object.keys(asked.inputRequests).length, 1);
 	});
 
 	test('of a method that no client knows is answered with an error', async (t) => {
@@ -491,9 +490,12 @@ describe('a question of the server', () => {
 		instance.say({ jsonrpc: '2.0', id: 'odd', method: 'x/ask', params: {} });
 		const refused = await instance.hear();
 		assert.equal(refused.id, 'odd');
-		assert.ok(refused.error);
+		assert.equal(refused.error?.code, -32601);
 		instance.say(result(id));
 		assert.equal((await calling).status, 200);
+		instance.say({ jsonrpc: '2.0', id: 'odder', method: 'x/ask', params: {} });
+		const refusedAlone = await instance.hear();
+		assert.deepEqual([refusedAlone.id, refusedAlone.error?.code], ['odder', -32601], 'it belongs to no call');
 	});
 
 	test('whether the server lives is answered for the client, in a call and out of one', async (t) => {
@@ -511,15 +513,14 @@ describe('a question of the server', () => {
 });
 
 describe('the server answers while the client is asked:', () => {
-	test('the retry gets the answer, and the question is answered with an error', async (t) => {
+	test('the retry gets the answer, and the server what the client answers', async (t) => {
 		const opened = await open(t);
 		const { client, instance } = opened;
 		const { asked, keys, wireId } = await ask(opened);
 		instance.say(result(wireId, { early: true }));
-		const refused = await instance.hear();
-		assert.equal(refused.id, 'q');
-		assert.ok(refused.error);
+		await settled(opened);
 		const answer = await retry(client, asked, { [keys[0] ?? '']: ACCEPT }, { id: 'again' }).reply();
+		assert.deepEqual(await instance.hear(), result('q', ACCEPT));
 		assert.equal(answer.rpc.id, 'again');
 		assert.equal(answer.rpc.result?.['early'], true);
 		assert.equal(answer.rpc.result?.['resultType'], 'complete');
@@ -533,7 +534,7 @@ describe('the server answers while the client is asked:', () => {
 		const { client, instance } = opened;
 		const { asked, wireId } = await ask(opened);
 		instance.say(failure(wireId, { code: -32000, message: 'gave up' }));
-		await instance.hear();
+		await settled(opened);
 		const { rpc } = await retry(client, asked, {}, { id: 'again' }).reply();
 		assert.deepEqual(rpc, { jsonrpc: '2.0', id: 'again', error: { code: -32000, message: 'gave up' } });
 	});
@@ -549,6 +550,125 @@ describe('the server answers while the client is asked:', () => {
 		const { status, rpc } = await answering;
 		assert.equal(status, 400);
 		assert.equal(rpc.error?.code, -32602);
+	});
+});
+
+describe('a question that went to another call than the one that asks', () => {
+	/** Two calls; the server asks for the older, and the question goes to the newer. */
+	async function askForOlder(opened: Opened) {
+		const { client, instance } = opened;
+		const older = client.call('asks').reply();
+		const { id: olderId } = await instance.hearRequest('tools/call');
+		const newer = client.call('ask');
+		const { id: newerId } = await instance.hearRequest('tools/call');
+		instance.say(question('q'));
+		return { older, olderId, newer, newerId };
+	}
+
+	test('is answered by the client of that call although the call has ended meanwhile', async (t) => {
+		const opened = await open(t);
+		const { client, instance } = opened;
+		const { older, olderId, newer, newerId } = await askForOlder(opened);
+		const asked = askedBy(await newer.reply());
+		instance.say(result(newerId, { of: 'newer' }));
+		await settled(opened);
+		const [key = ''] = Object.keys(asked.inputRequests);
+		const answering = retry(client, asked, { [key]: ACCEPT }).reply();
+		assert.deepEqual(await instance.hear(), result('q', ACCEPT));
+		assert.equal((await answering).rpc.result?.['of'], 'newer');
+		instance.say(result(olderId, { of: 'older' }));
+		assert.equal((await older).rpc.result?.['of'], 'older');
+	});
+
+	test('and is not answered when the client of that call comes to hear its end is asked with the other', async (t) => {
+		const opened = await open(t);
+		const { client, instance } = opened;
+		const { older, newer, newerId } = await askForOlder(opened);
+		const asked = askedBy(await newer.reply());
+		instance.say(result(newerId, { of: 'newer' }));
+		await settled(opened);
+		assert.equal((await retry(client, asked, {}).reply()).rpc.result?.['of'], 'newer');
+		await assertAskedWith(opened, await older, 'asks');
+	});
+
+	test('is asked with the other when that call ends before its client was asked', async (t) => {
+		const opened = await open(t);
+		const { older, newer, newerId } = await askForOlder(opened);
+		opened.instance.say(result(newerId, { of: 'newer' }));
+		assert.equal((await newer.reply()).rpc.result?.['of'], 'newer');
+		await assertAskedWith(opened, await older, 'asks');
+	});
+
+	test('is asked with the other when the client of that call hangs up', async (t) => {
+		const gather = new HeldTimers(t, BRIDGE_LIMITS.gatherMs);
+		const opened = await open(t);
+		const { older, newer, newerId } = await askForOlder(opened);
+		await gather.set.count(1);
+		newer.disconnect();
+		assert.deepEqual(
+			await opened.instance.hear(),
+			notification('notifications/cancelled', { requestId: newerId }),
+			'nothing is refused',
+		);
+		await gather.set.count(2);
+		gather.fire();
+		await assertAskedWith(opened, await older, 'asks');
+	});
+
+	test('is asked with the other when the client of that call never comes back, however long it had', async (t) => {
+		const opened = await open(t, { server: 'quick' });
+		const { stack, instance } = opened;
+		const { older, newer, newerId } = await askForOlder(opened);
+		askedBy(await newer.reply());
+		stack.later(BRIDGE_LIMITS.parkedMs - 1000);
+		await settled(opened);
+		stack.later(2000);
+		assert.deepEqual(await instance.hear(), notification('notifications/cancelled', { requestId: newerId }));
+		await assertAskedWith(opened, await older, 'asks');
+	});
+
+	test('is asked with the other when that comes back, where both clients are asked', async (t) => {
+		const opened = await open(t);
+		const { client, instance } = opened;
+		const { asked, keys } = await ask(opened, [question('first')]);
+		const calling = client.call('quick').reply();
+		const { id } = await instance.hearRequest('tools/call');
+		instance.say(question('second'));
+		instance.say(result(id, { of: 'quick' }));
+		assert.equal((await calling).rpc.result?.['of'], 'quick');
+		const answering = retry(client, asked, { [keys[0] ?? '']: ACCEPT }).reply();
+		assert.deepEqual(await instance.hear(), result('first', ACCEPT));
+		assert.equal(Object.keys(askedBy(await answering).inputRequests).length, 1);
+	});
+
+	test('waits longer than for the next call, while somebody is asked who may come back', async (t) => {
+		const opened = await open(t);
+		const { stack, client } = opened;
+		const { asked, keys } = await ask(opened, [question('first')]);
+		opened.instance.say(question('second'));
+		await settled(opened);
+		stack.later(BRIDGE_LIMITS.waitingQuestionMs + 1000);
+		await settled(opened);
+		const answering = retry(client, asked, { [keys[0] ?? '']: ACCEPT }).reply();
+		assert.deepEqual(await opened.instance.hear(), result('first', ACCEPT));
+		assert.equal(Object.keys(askedBy(await answering).inputRequests).length, 1);
+	});
+
+	/** The answer asks what the server asks, and what is answered there reaches it. */
+	async function assertAskedWith({ client, instance }: Opened, reply: Reply, name: string): Promise<void> {
+		const asked = askedBy(reply);
+		const [key = '', ...others] = Object.keys(asked.inputRequests);
+		assert.deepEqual(others, []);
+		void retry(client, asked, { [key]: ACCEPT }, { name });
+		assert.deepEqual(await instance.hear(), result('q', ACCEPT));
+	}
+
+	test('calls that ask at once have one question each', async (t) => {
+		const { client, instance } = await open(t);
+		const calling = ['one', 'two', 'three'].map((name) => client.call(name).reply());
+		for (const _ of calling) await instance.hearRequest('tools/call');
+		for (const at of calling.keys()) instance.say(question(at));
+		for (const reply of await Promise.all(calling)) assert.equal(Object.keys(askedBy(reply).inputRequests).length, 1);
 	});
 });
 
@@ -729,21 +849,22 @@ describe('a requestState', () => {
 		for (let n = 0; n < BRIDGE_LIMITS.parkedMax; n++) parked.push(await ask(opened, [question(`q-${n}`)], { n }));
 		assert.equal(instance.lines.size, 0);
 		const last = await ask(opened, [question('q-last')], { n: -1 });
-		const refused = await instance.hear();
-		assert.equal(refused.id, 'q-0');
-		assert.ok(refused.error);
 		const [first, second] = parked;
 		assert.ok(first && second);
 		assert.deepEqual(await instance.hear(), notification('notifications/cancelled', { requestId: first.wireId }));
 		assert.equal((await retry(client, first.asked, {}, { args: { n: 0 } }).reply()).rpc.error?.code, -32602);
+		// The question of the oldest may be of any other: the next that comes back is asked it.
+		const again = askedBy(await retry(client, second.asked, {}, { args: { n: 1 } }).reply());
+		assert.equal(Object.keys(again.inputRequests).length, 2);
 		for (const [{ asked, keys, wireId }, n] of [
-			[second, 1],
+			[{ ...second, asked: again }, 1],
 			[last, -1],
 		] as const) {
 			const answering = retry(client, asked, { [keys[0] ?? '']: ACCEPT }, { args: { n } }).reply();
 			assert.deepEqual((await instance.hear()).result, ACCEPT);
 			instance.say(result(wireId, { n }));
-			assert.equal((await answering).rpc.result?.['n'], n);
+			if (n === 1) assert.equal(Object.keys(askedBy(await answering).inputRequests).length, 1);
+			else assert.equal((await answering).rpc.result?.['n'], n);
 		}
 	});
 });
@@ -1044,7 +1165,7 @@ describe('an error that sends the client to pages (-32042)', () => {
 		const opened = await open(t);
 		const { asked, wireId } = await ask(opened);
 		opened.instance.say(failure(wireId, error));
-		await opened.instance.hear();
+		await settled(opened);
 		const again = askedBy(await retry(opened.client, asked, {}).reply());
 		assert.equal(Object.keys(again.inputRequests).length, 2);
 	});

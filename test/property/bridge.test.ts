@@ -112,6 +112,86 @@ async function runIn(make: () => World, planned: Plan): Promise<void> {
 	}
 }
 
+type AskingStep =
+	| { readonly kind: 'call'; readonly id: string | number }
+	| { readonly kind: 'comeBack'; readonly at: number; readonly portion: 'all' | 'some' | 'none' }
+	| { readonly kind: 'askFor' | 'answer' | 'leave' | 'wait'; readonly at: number };
+
+const askingStep: fc.Arbitrary<AskingStep> = fc.oneof(
+	{ weight: 4, arbitrary: fc.record({ kind: fc.constant('call' as const), id: rpcId }) },
+	{
+		weight: 4,
+		arbitrary: fc.record({
+			kind: fc.constant('comeBack' as const),
+			at,
+			portion: fc.constantFrom('all' as const, 'some', 'none'),
+		}),
+	},
+	{
+		weight: 13,
+		arbitrary: fc.record({
+			kind: fc.constantFrom(
+				'askFor' as const,
+				'askFor',
+				'askFor',
+				'answer',
+				'answer',
+				'answer',
+				'leave',
+				'wait',
+				'wait',
+			),
+			at,
+		}),
+	},
+);
+const askingPlan = fc.array(askingStep, { minLength: 5, maxLength: 60, size: 'max' });
+
+/** Calls in flight, and their questions: no more than may be parked and may wait, so that no bound refuses one. */
+const ASKING_MAX = Math.min(BRIDGE_LIMITS.parkedMax, BRIDGE_LIMITS.waitingQuestionsMax);
+
+/**
+ * A server of the first era that asks for any of its calls and goes on with it when it has the answer, and a client that
+ * comes back whenever it is asked: no question is refused while there is another call to ask it with.
+ */
+async function exploreAsking(steps: readonly AskingStep[], timers: VirtualTimers): Promise<void> {
+	const world = bridged();
+	const [caller, server] = [callerOf(world, ModernCaller), serverOf(world)];
+	let refusals = 0;
+	const hear = async (): Promise<boolean> => {
+		await settle();
+		const heard = listen(world);
+		const refused = [...server.questions.values()].filter(({ state }) => state === 'refused').length;
+		if (refused > refusals)
+			assert.equal(server.pending.size, 0, 'a question was refused while somebody could be asked');
+		refusals = refused;
+		return heard;
+	};
+	for (const taken of steps) {
+		if (taken.kind === 'call') {
+			if (server.pending.size < ASKING_MAX) caller.call(taken.id, undefined);
+		} else if (taken.kind === 'askFor') {
+			if (server.waiting.length < ASKING_MAX) server.askFor(taken.at);
+		} else if (taken.kind === 'answer') server.answerIdle(taken.at);
+		else if (taken.kind === 'comeBack') caller.comeBack(taken.at, { ...taken, id: 'back', token: undefined });
+		else if (taken.kind === 'leave') caller.leave(taken.at);
+		else timers.advance(BRIDGE_LIMITS.gatherMs);
+		await hear();
+	}
+	for (let quiet = 0; quiet < 4; ) {
+		timers.advance(BRIDGE_LIMITS.gatherMs);
+		let busy = await hear();
+		// The newest first: the client of a call that asks for nothing is the first to have it over.
+		for (let at = server.pending.size; server.answerIdle(Math.max(at - 1, 0)); at--) busy = true;
+		await hear();
+		for (; caller.isAsked; busy = true) caller.comeBack(0, { id: 'last', token: undefined, portion: 'all' });
+		quiet = busy ? 0 : quiet + 1;
+	}
+	assert.equal(server.pending.size, 0, 'a call waits for a question that nobody is asked');
+	caller.checkEnded();
+	await world.close();
+}
+
 type SubscriptionStep =
 	| { readonly kind: 'open'; readonly id: string | number; readonly uris: readonly string[]; readonly tools: boolean }
 	| { readonly kind: 'close' | 'cancel' | 'accept' | 'refuse' | 'change'; readonly at: number };
@@ -263,6 +343,21 @@ async function exploreSubscriptions(steps: SubscriptionPlan): Promise<void> {
 describe('between the eras, in any order of events', () => {
 	test('a client of 2026-07-28 and a server before it: no answer lost, doubled or crossed', () =>
 		explore(plan, (planned) => runIn(bridged, planned), CALLS));
+
+	test('a server before 2026-07-28 that asks for any of its calls: every question is put to somebody who can answer', () =>
+		explore(
+			askingPlan,
+			async (steps) => {
+				const timers = new VirtualTimers();
+				timers.install();
+				try {
+					await exploreAsking(steps, timers);
+				} finally {
+					timers.restore();
+				}
+			},
+			CALLS,
+		));
 
 	test('a client before 2026-07-28 and a server of it: no answer lost, doubled or crossed', () =>
 		explore(plan, (planned) => runIn(emulated, planned), CALLS));

@@ -21,6 +21,8 @@ interface Pending {
 
 interface AskedQuestion {
 	readonly nonce: number;
+	/** The id of the call that waits for the answer, if one does. */
+	readonly of: number | undefined;
 	state: 'open' | 'answered' | 'refused' | 'withdrawn';
 }
 
@@ -173,6 +175,24 @@ export class ModelServer {
 		else this.#askInResult(at, count);
 	}
 
+	/** Asks for one of its calls, which it does not answer before. Nothing says for which. */
+	askFor(at: number): void {
+		const call = pick(this.pending.values(), at);
+		if (call !== undefined) this.#askNow(at, call.wireId);
+	}
+
+	/** Answers a call that waits for no question. Returns whether there was one. */
+	answerIdle(at: number): boolean {
+		const busy = new Set(this.waiting.map(({ of }) => of));
+		const ids = [...this.pending.keys()];
+		const id = pick(
+			ids.filter((wireId) => !busy.has(wireId)),
+			at,
+		);
+		if (id !== undefined) this.answer(ids.indexOf(id));
+		return id !== undefined;
+	}
+
 	/** Withdraws a question. */
 	withdraw(at: number): void {
 		const question = pick(
@@ -210,11 +230,11 @@ export class ModelServer {
 		this.instance.end({ cause: 'exited', exitCode: 1, stderr: '' });
 	}
 
-	#askNow(at: number): void {
+	#askNow(at: number, of?: number): void {
 		const nonce = ++lastNonce;
 		// Ids that its clients use for their calls, too.
 		const id = ++this.#lastQuestion;
-		this.questions.set(id, { nonce, state: 'open' });
+		this.questions.set(id, { nonce, of, state: 'open' });
 		const method = pick(QUESTIONS, at) ?? QUESTIONS[0];
 		this.#say({ id, method, params: { nonce } });
 	}

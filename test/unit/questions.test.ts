@@ -16,6 +16,7 @@ function ask(text: string): Question & { readonly answers: string[] } {
 		answers,
 		answer: (answer, { id }) => answers.push(`${answer} as ${JSON.stringify(id)}`),
 		refuse: () => assert.fail('nobody refuses here'),
+		handOn: () => assert.fail('nobody hands on here'),
 		onWithdrawn: undefined,
 	};
 }

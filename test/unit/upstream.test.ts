@@ -498,6 +498,71 @@ describe('questions and log lines', () => {
 		}
 	});
 
+	test('go to whoever has the fewest to answer, so that calls that ask at once have one each', async () => {
+		const { instance, send, settled } = setUp();
+		const exchanges = [send({ jsonrpc: '2.0', id: 0, method: 'prompts/get' }), send(call(1)), send(call(2))];
+		for (const _ of exchanges) await instance.hear();
+		const expected = [
+			[0, 0, 1],
+			[0, 1, 1],
+			[1, 1, 1],
+			[1, 1, 2],
+		];
+		for (const [id, counts] of expected.entries()) {
+			instance.say(question(id));
+			await settled();
+			assert.deepEqual(
+				exchanges.map(({ questions }) => questions.length),
+				counts,
+			);
+		}
+	});
+
+	test('go to the call whose question was answered last, which the server most likely goes on with', async () => {
+		const { instance, send, settled } = setUp();
+		const older = send(call(1));
+		await instance.hear();
+		instance.say(question('first'));
+		await settled();
+		const newer = send(call(2));
+		await instance.hear();
+		older.questions[0]?.answer(...answerTo(1, {}));
+		await instance.hear();
+		instance.say(question('second'));
+		instance.say(LOG_LINE);
+		await settled();
+		assert.deepEqual(
+			[older, newer].map(({ questions, told }) => [questions.length, told.length]),
+			[
+				[2, 1],
+				[0, 0],
+			],
+		);
+	});
+
+	test('that are handed on go to another call that takes them, to the conversation, or are refused', async () => {
+		const { instance, send, settled, standing } = setUp();
+		const older = send(call(1));
+		const newer = send(call(2));
+		for (const _ of [older, newer]) await instance.hear();
+		instance.say(question('q'));
+		await settled();
+		newer.takesKinds = [];
+		newer.questions[0]?.handOn();
+		assert.equal(older.questions[0], newer.questions[0]);
+		older.takesKinds = [];
+		older.questions[0]?.handOn();
+		assert.equal(standing.questions[0], newer.questions[0]);
+		standing.asks = false;
+		standing.questions[0]?.handOn();
+		assert.equal((await instance.hear()).error?.data?.['code'], 'SLIPWAY_CLIENT_GONE');
+		standing.questions[0]?.handOn();
+		assert.deepEqual(
+			[newer, older, standing].map(({ questions }) => questions.length),
+			[1, 1, 1],
+		);
+	});
+
 	test('are given as the server wrote them, a ping too; an answer goes back in the server’s id, once', async () => {
 		const { instance, send, settled } = setUp();
 		const exchange = send(call(1));
@@ -594,6 +659,40 @@ describe('questions and log lines', () => {
 		assert.equal(exchange.ends.size, 0);
 		instance.say({ jsonrpc: '2.0', id, result: {} });
 		assert.equal(await exchange.ends.next(), '{"jsonrpc":"2.0","id":1,"result":{}}');
+	});
+
+	test('stop the time of every call while a client is asked, since they may be of any', async (t) => {
+		const { instance, upstream, send, initialize, settled, standing } = setUp();
+		await initialize();
+		const asks = send(call(1), 1_000);
+		const holds = send(call(2), 1_000);
+		for (const _ of [asks, holds]) await instance.hear();
+		instance.say(question('q'));
+		await settled();
+		const later = send(call(3), 1_000);
+		await instance.hear();
+		const nowMs = performance.now();
+		upstream.tick(nowMs + 100_000);
+		assert.equal(asks.ends.size + holds.ends.size + later.ends.size, 0);
+		// In the conversation it is a question of those alone that were there when it came.
+		t.mock.method(performance, 'now', () => nowMs + 100_000);
+		for (const exchange of [asks, holds, later]) exchange.takesKinds = [];
+		holds.questions[0]?.handOn();
+		assert.equal(standing.questions.length, 1);
+		upstream.tick(nowMs + 101_001);
+		assert.deepEqual(
+			[asks, holds, later].map(({ ends }) => ends.size),
+			[0, 0, 1],
+		);
+		t.mock.method(performance, 'now', () => nowMs + 200_000);
+		standing.questions[0]?.answer(...answerTo(1, {}));
+		upstream.tick(nowMs + 200_999);
+		assert.equal(asks.ends.size, 0);
+		upstream.tick(nowMs + 201_001);
+		assert.deepEqual(
+			[asks, holds].map(({ ends }) => ends.size),
+			[1, 1],
+		);
 	});
 
 	test('stop the time of their call until the last is answered, and it begins anew then', async (t) => {
