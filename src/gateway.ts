@@ -15,6 +15,7 @@ import type { Log } from './log.ts';
 import { Metrics } from './metrics.ts';
 import { Absences } from './pool/absences.ts';
 import { Pool } from './pool/pool.ts';
+import { Snapshots } from './pool/snapshots.ts';
 import { ToolHeaders } from './pool/tool-headers.ts';
 import type { Store } from './store/contract.ts';
 
@@ -76,6 +77,7 @@ export class Gateway {
 				log,
 				toolHeaders: new ToolHeaders(),
 				absences,
+				snapshots: new Snapshots(store),
 				find: (name) => launcher.state.servers.find((server) => server.name === name && server.enabled),
 			},
 			metrics,

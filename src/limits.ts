@@ -176,6 +176,17 @@ export const INSTANCE_LIMITS = Object.freeze({
 	endedKeptMax: 64,
 });
 
+/** What servers said of themselves. */
+export const SNAPSHOT_LIMITS = Object.freeze({
+	/** Of one Snapshot. */
+	charsMax: 1 * MIB,
+	pagesMax: 64,
+	/** Kinds of clients that one build of a server was seen by; who was seen longest ago goes first. */
+	kindsMax: 16,
+	/** Builds of servers; who was seen longest ago goes first. */
+	buildsMax: 2 * SERVERS_MAX,
+});
+
 /** The Docker Engine. */
 export const ENGINE_LIMITS = Object.freeze({
 	/** Engine 26. Subpaths of volumes came with it, and an older one would mount the whole volume without a word. */
@@ -239,6 +250,7 @@ export const CATALOG_LIMITS = Object.freeze({
 	/** The Engine's own bound. */
 	userIdMax: 2_147_483_647,
 	callTimeoutMsMin: 1_000,
+	idleStopMsMin: 1_000,
 	replicasMax: 16,
 });
 

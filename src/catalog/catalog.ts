@@ -60,6 +60,10 @@ export interface Server {
 	readonly resources: Resources;
 	readonly user: { readonly uid: number; readonly gid: number };
 	readonly callTimeoutMs: number;
+	/** A container that nobody calls for so long is stopped. */
+	readonly idleStopMs: number;
+	/** Whether clients may be told what it has without starting it. */
+	readonly snapshot: boolean;
 	readonly isolation: Isolation;
 	/** There with `shared`, and only there. */
 	readonly replicas?: Replicas;

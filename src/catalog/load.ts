@@ -130,6 +130,8 @@ function toServer(name: string, entry: ServerFile): Server {
 		resources: toResources(entry.resources),
 		user: { uid, gid },
 		callTimeoutMs: Math.round(entry.callTimeout * MS_PER_SECOND),
+		idleStopMs: Math.round(entry.idleStop * MS_PER_SECOND),
+		snapshot: entry.snapshot,
 		isolation: entry.isolation,
 		...(entry.isolation === 'shared' ? { replicas: entry.replicas ?? REPLICAS } : {}),
 	};

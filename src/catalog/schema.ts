@@ -6,7 +6,7 @@
  */
 import { z } from 'zod';
 import { SERVER_NAME_PATTERN } from '../ids.ts';
-import { CATALOG_LIMITS, SESSION_LIMITS } from '../limits.ts';
+import { CATALOG_LIMITS, INSTANCE_LIMITS, SESSION_LIMITS } from '../limits.ts';
 import { explainMountSource, explainTarget, isAtOrBelow } from './paths.ts';
 import { quote } from './quote.ts';
 import { explainImage, explainNpm, IMAGE_PATTERN, NPM_PATTERN, parseNpm } from './sources.ts';
@@ -158,6 +158,16 @@ const serverShape = {
 		.max(SESSION_LIMITS.callTimeoutMsMax / MS_PER_SECOND)
 		.default(SESSION_LIMITS.callTimeoutMs / MS_PER_SECOND)
 		.describe('How long a call may take, in seconds.'),
+	idleStop: z
+		.number()
+		.min(CATALOG_LIMITS.idleStopMsMin / MS_PER_SECOND)
+		.max(SESSION_LIMITS.absoluteMs / MS_PER_SECOND)
+		.default(INSTANCE_LIMITS.idleStopMs / MS_PER_SECOND)
+		.describe('Seconds after which a container that nobody calls is stopped. The next call gets another one.'),
+	snapshot: z
+		.boolean()
+		.default(true)
+		.describe('Whether clients are told what the server has without starting it, when it has said so before.'),
 	isolation: z
 		.enum(['session', 'principal', 'shared'])
 		.default('session')

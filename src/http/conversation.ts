@@ -8,7 +8,6 @@
  */
 import type { Patience } from '../channel.ts';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
-import { INSTANCE_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { Call } from '../mcp/exchange.ts';
 import type { RequestMessage } from '../mcp/jsonrpc.ts';
@@ -124,7 +123,8 @@ export class Conversation implements Tenant {
 	tick(nowMs: number): void {
 		this.#conversation?.server.tick(nowMs);
 		for (const reply of this.#replies.keys()) reply.tick(nowMs);
-		if (this.idleMs(nowMs) > INSTANCE_LIMITS.idleStopMs) void this.end('patient');
+		const idleStopMs = this.#conversation?.idleStopMs ?? Number.POSITIVE_INFINITY;
+		if (this.idleMs(nowMs) > idleStopMs) void this.end('patient');
 		if (this.#conversation?.stale) this.#retire();
 		// Who only listens is told that this is over, and listens anew to the server as it is now.
 		if (this.#retired && this.inFlight === 0 && this.#conversation?.server.inFlight === 0) void this.end('patient');

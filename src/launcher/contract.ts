@@ -26,6 +26,10 @@ export interface ServerView {
 	/** What the server runs, for people: `npm name@version` or `image reference`. */
 	readonly source: string;
 	readonly callTimeoutMs: number;
+	/** An Instance that nobody calls for so long is stopped. */
+	readonly idleStopMs: number;
+	/** Whether clients may be told what it has without an Instance. */
+	readonly snapshot: boolean;
 	/** Who has an Instance together. */
 	readonly isolation: Isolation;
 	/** How many Instances it has when everybody has them together. There with `shared`, and only there. */

@@ -183,6 +183,8 @@ export class LocalLauncher implements Launcher {
 			enabled: server.enabled,
 			source: describeSource(server.source),
 			callTimeoutMs: server.callTimeoutMs,
+			idleStopMs: server.idleStopMs,
+			snapshot: server.snapshot,
 			isolation: server.isolation,
 			...(server.replicas === undefined ? {} : { replicas: server.replicas }),
 			preparation,

@@ -9,10 +9,19 @@ import type { Patience } from '../channel.ts';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
 import { BRIDGE_LIMITS } from '../limits.ts';
 import type { Call, CallOptions, Exchange, LegacyServer, Standing } from './exchange.ts';
-import { isObject, type NotificationMessage, notificationText, own, type RequestMessage } from './jsonrpc.ts';
+import {
+	isObject,
+	type NotificationMessage,
+	notificationText,
+	own,
+	type RequestMessage,
+	type ResponseMessage,
+} from './jsonrpc.ts';
 import { type Answer, ask } from './own-request.ts';
 import { PendingCall } from './pending-call.ts';
 import type { SessionMemory } from './session-memory.ts';
+import { type ListPage, pageOf, SNAPSHOT_LISTS, type Snapshot } from './snapshot.ts';
+import { memberText } from './text.ts';
 
 /** A conversation with one Instance, which has answered the client's `initialize`. */
 export interface Sitting {
@@ -28,6 +37,14 @@ export interface Sitting {
 	end(patience: Patience): Promise<void>;
 }
 
+/** What a server said of itself to clients of the kind of this one. */
+export interface SittingSnapshots {
+	/** By what Instances are made of now; undefined when that is not known, or nobody has asked yet. */
+	find(): Snapshot | undefined;
+	/** What it says in a sitting goes there; undefined while it is not known what its Instance was made of. */
+	of(sitting: Sitting): Snapshot | undefined;
+}
+
 export interface LastingServerOptions {
 	/** The name of the server. */
 	readonly name: string;
@@ -36,6 +53,8 @@ export interface LastingServerOptions {
 	readonly first: Sitting | undefined;
 	/** Begins a conversation with a new Instance, with the client's own `initialize`. Rejects with a SlipwayError. */
 	readonly open: () => Promise<Sitting>;
+	/** What the server said of itself before; undefined where it is to be asked each time. */
+	readonly snapshots?: SittingSnapshots | undefined;
 	readonly callTimeoutMs: number;
 	/** An Instance that nobody calls for so long is stopped. */
 	readonly idleStopMs: number;
@@ -72,12 +91,16 @@ export class LastingServer implements LegacyServer {
 	readonly #holds = new Set<(() => void)[]>();
 	readonly #subscriptions: Map<string, string>;
 	#logLevel: string | undefined;
-	/** What the client last heard of; empty when it does not matter. */
+	/** What the client last heard of; empty when it does not matter, and when it was told to look at what comes next. */
 	#spec: string;
 	#current: Sitting | undefined;
-	#opening: Promise<LegacyServer> | undefined;
+	#opening: Promise<Sitting> | undefined;
 	/** Whether the Instance at hand was told that the client is ready. */
 	#greeted = false;
+	/** Whether nobody has called anything of the Instance at hand: what it has may change with that. */
+	#pristine = true;
+	/** The pages of lists that the client was told without an Instance, as it was told them. */
+	readonly #told = new Map<string, { readonly page: ListPage; readonly result: string }>();
 	#activeAtMs = performance.now();
 	#over: SlipwayError | undefined;
 	#closing: Promise<void> | undefined;
@@ -88,7 +111,7 @@ export class LastingServer implements LegacyServer {
 		const { logLevel, subscriptions, spec } = options.memory;
 		this.#logLevel = logLevel;
 		this.#subscriptions = new Map(subscriptions);
-		this.#spec = spec;
+		this.#spec = spec === '' ? (options.first?.build.spec ?? '') : spec;
 		if (options.first !== undefined) this.#sit(options.first);
 	}
 
@@ -117,8 +140,9 @@ export class LastingServer implements LegacyServer {
 	request(text: string, message: RequestMessage, options: CallOptions): Call {
 		this.#assertOpen();
 		this.#activeAtMs = performance.now();
-		const noted = isNoted(message) ? { ...options, exchange: this.#noting(options.exchange, message) } : options;
-		if (this.#current !== undefined) return this.#current.server.request(text, message, noted);
+		if (this.#current !== undefined) return this.#send(this.#current, text, message, options);
+		const known = this.#opening === undefined ? this.#findPage(message) : undefined;
+		if (known !== undefined) return tell(known, message, options);
 		const call = new PendingCall(() => {
 			this.#waiting.delete(call);
 			options.onEnd?.();
@@ -126,9 +150,9 @@ export class LastingServer implements LegacyServer {
 		});
 		this.#waiting.add(call);
 		this.#wake().then(
-			(server) => {
+			(sitting) => {
 				this.#waiting.delete(call);
-				if (!call.over) this.#hand(call, () => server.request(text, message, noted), message, options);
+				if (!call.over) this.#hand(call, () => this.#send(sitting, text, message, options), message, options);
 			},
 			(error: unknown) => {
 				this.#waiting.delete(call);
@@ -196,14 +220,14 @@ export class LastingServer implements LegacyServer {
 	}
 
 	/** The Instance at hand, or a new one. One is begun at a time. */
-	#wake(): Promise<LegacyServer> {
+	#wake(): Promise<Sitting> {
 		this.#opening ??= this.#open().finally(() => {
 			this.#opening = undefined;
 		});
 		return this.#opening;
 	}
 
-	async #open(): Promise<LegacyServer> {
+	async #open(): Promise<Sitting> {
 		const sitting = await this.#options.open();
 		const fault = this.#over ?? this.#faultOf(sitting);
 		if (fault !== undefined) {
@@ -212,7 +236,8 @@ export class LastingServer implements LegacyServer {
 		}
 		this.#sit(sitting);
 		this.#greet(sitting);
-		return sitting.server;
+		this.#compare(sitting);
+		return sitting;
 	}
 
 	/** What keeps the session from going on with this Instance. */
@@ -229,7 +254,10 @@ export class LastingServer implements LegacyServer {
 	#sit(sitting: Sitting): void {
 		this.#current = sitting;
 		this.#greeted = false;
+		this.#pristine = true;
 		this.#activeAtMs = performance.now();
+		// What it said to `initialize` is worth keeping, whatever else it is asked.
+		this.#options.snapshots?.of(sitting);
 		for (const releases of this.#holds) releases.push(sitting.server.hold());
 		void sitting.server.ended.then((reason) => {
 			this.#forget(sitting);
@@ -259,6 +287,8 @@ export class LastingServer implements LegacyServer {
 		// Its calls may finish; new ones go to an Instance that is as it should be.
 		this.#current = undefined;
 		this.#retiring.add(sitting);
+		this.#spec = '';
+		this.#options.onMemory();
 		this.#tellChanged(sitting.answer);
 		if (sitting.server.inFlight === 0) void this.#dismiss(sitting, 'patient');
 	}
@@ -304,19 +334,52 @@ export class LastingServer implements LegacyServer {
 		exchange.fail(id, toSlipwayError(error));
 	}
 
-	/** The exchange of a request that changes what is remembered, when its answer says that it did. */
-	#noting(exchange: Exchange, request: RequestMessage): Exchange {
-		return {
-			takes: (message) => exchange.takes(message),
-			tell: (text, message) => exchange.tell(text, message),
-			ask: (question) => exchange.ask(question),
-			answer: (text, message) => {
-				if (message.ok) this.#note(request);
-				exchange.answer(text, message);
-			},
-			fail: (id, error) => exchange.fail(id, error),
-			drop: () => exchange.drop(),
-		};
+	#send(sitting: Sitting, text: string, message: RequestMessage, options: CallOptions): Call {
+		const page = pageOf(message);
+		if (page === undefined && !QUIET.has(message.method)) this.#pristine = false;
+		const isLearned = page !== undefined && this.#pristine && this.#options.snapshots !== undefined;
+		if (!isLearned && !NOTED.has(message.method)) return sitting.server.request(text, message, options);
+		const exchange = watching(options.exchange, (answer, { ok }) => {
+			if (!ok) return;
+			if (page === undefined) this.#note(message);
+			else if (this.#pristine) this.#learn(sitting, page, memberText(answer, 'result') ?? '{}');
+		});
+		return sitting.server.request(text, message, { ...options, exchange });
+	}
+
+	/** A page of a list that is known without an Instance. */
+	#findPage(message: RequestMessage): string | undefined {
+		const page = pageOf(message);
+		const result = page === undefined ? undefined : this.#options.snapshots?.find()?.find(page);
+		if (page !== undefined && result !== undefined) this.#told.set(JSON.stringify(page), { page, result });
+		return result;
+	}
+
+	#learn(sitting: Sitting, page: ListPage, result: string): void {
+		this.#options.snapshots?.of(sitting)?.learn(page, result);
+	}
+
+	/** What the client was told without an Instance is looked at when there is one; it is told what has changed. */
+	#compare(sitting: Sitting): void {
+		const told = [...this.#told.values()];
+		this.#told.clear();
+		const { callTimeoutMs: timeoutMs, standing } = this.#options;
+		const changed = new Set<string>();
+		for (const { page, result } of told) {
+			const params = page.cursor === undefined ? {} : { cursor: page.cursor };
+			ask(sitting.server, page.method, params, { timeoutMs }).then(
+				({ text, message }) => {
+					const now = message.ok ? (memberText(text, 'result') ?? '{}') : undefined;
+					if (now === undefined || now === result) return;
+					this.#learn(sitting, page, now);
+					const method = SNAPSHOT_LISTS.get(page.method);
+					if (method === undefined || changed.has(method)) return;
+					changed.add(method);
+					standing.send(notificationText(method), { kind: 'notification', method, params: undefined });
+				},
+				() => undefined,
+			);
+		}
 	}
 
 	#note({ method, params = {} }: RequestMessage): void {
@@ -335,8 +398,41 @@ export class LastingServer implements LegacyServer {
 	}
 }
 
-function isNoted({ method }: RequestMessage): boolean {
-	return method === 'logging/setLevel' || method === 'resources/subscribe' || method === 'resources/unsubscribe';
+/** Requests that are remembered when the server has taken them. */
+const NOTED = new Set(['logging/setLevel', 'resources/subscribe', 'resources/unsubscribe']);
+
+/** Requests that change nothing of what a server has. */
+const QUIET = new Set([...NOTED, 'ping', 'resources/list']);
+
+/** An exchange, with an eye on its answer. */
+function watching(exchange: Exchange, onAnswer: (text: string, message: ResponseMessage) => void): Exchange {
+	return {
+		takes: (message) => exchange.takes(message),
+		tell: (text, message) => exchange.tell(text, message),
+		ask: (question) => exchange.ask(question),
+		answer: (text, message) => {
+			onAnswer(text, message);
+			exchange.answer(text, message);
+		},
+		fail: (id, error) => exchange.fail(id, error),
+		drop: () => exchange.drop(),
+	};
+}
+
+/** Answers a request with a result that is known. */
+function tell(result: string, { id }: RequestMessage, { exchange, onEnd }: CallOptions): Call {
+	const call = new PendingCall(() => {
+		onEnd?.();
+		exchange.drop();
+	});
+	// Not before the caller has its Call.
+	queueMicrotask(() => {
+		if (!call.finish()) return;
+		onEnd?.();
+		const text = `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${result}}`;
+		exchange.answer(text, { kind: 'response', id, ok: true, result: JSON.parse(result) });
+	});
+	return call;
 }
 
 function capabilitiesOf({ message }: Answer): object {

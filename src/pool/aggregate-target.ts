@@ -1,6 +1,6 @@
 /** Many servers as one: `/mcp`, with all that there are, and `/groups/<name>/mcp`, with those of a group. */
 import { SlipwayError, toSlipwayError } from '../errors.ts';
-import { INSTANCE_LIMITS, SESSION_LIMITS } from '../limits.ts';
+import { SESSION_LIMITS } from '../limits.ts';
 import { LegacyAggregate } from '../mcp/aggregate/legacy-aggregate.ts';
 import { ModernAggregate } from '../mcp/aggregate/modern-aggregate.ts';
 import { splitName } from '../mcp/aggregate/names.ts';
@@ -86,6 +86,7 @@ export class AggregateTarget implements Target {
 						server: member,
 						capabilities: capabilitiesIn(answer),
 						callTimeoutMs: target.callTimeoutMs,
+						idleStopMs: target.idleStopMs,
 						get stale() {
 							return build.stale;
 						},
@@ -116,14 +117,20 @@ export class AggregateTarget implements Target {
 			open: (name) => this.#reporting(name, () => this.#target(name).openModern(envelope, options)),
 			envelope,
 		});
-		return { server, personal: true, capabilities: {}, stale: false, end: (patience) => server.close(patience) };
+		return {
+			server,
+			personal: true,
+			capabilities: {},
+			stale: false,
+			idleStopMs: Number.POSITIVE_INFINITY,
+			end: (patience) => server.close(patience),
+		};
 	}
 
 	#common() {
 		const { log } = this.#dependencies;
 		return {
 			names: () => this.#options.names() ?? [],
-			idleStopMs: INSTANCE_LIMITS.idleStopMs,
 			serverInfo: { name: 'slipway', version: this.#options.version },
 			onMissing: (server: string, method: string, error: unknown): void =>
 				log.warn('a list is without a server', { server, method, code: toSlipwayError(error).code }),

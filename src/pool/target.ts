@@ -2,18 +2,18 @@
 import type { Patience } from '../channel.ts';
 import { SlipwayError } from '../errors.ts';
 import type { ServerView } from '../launcher/contract.ts';
-import { INSTANCE_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { LegacyServer, Standing } from '../mcp/exchange.ts';
 import type { HeaderParam } from '../mcp/header-params.ts';
-import { classify, isObject, own, type RequestMessage } from '../mcp/jsonrpc.ts';
-import { LastingServer, type Sitting } from '../mcp/lasting-server.ts';
+import { classify, isObject, own, type RequestMessage, type RpcId } from '../mcp/jsonrpc.ts';
+import { LastingServer, type Sitting, type SittingSnapshots } from '../mcp/lasting-server.ts';
 import { LegacyEmulation } from '../mcp/legacy-emulation.ts';
 import { ModernBridge } from '../mcp/modern-bridge.ts';
 import { DirectServer, type ModernServer } from '../mcp/modern-server.ts';
 import type { Answer } from '../mcp/own-request.ts';
 import { type Envelope, envelopeOfInitialize, metaOfEnvelope } from '../mcp/revisions.ts';
 import type { SessionMemory } from '../mcp/session-memory.ts';
+import { memberText } from '../mcp/text.ts';
 import type { UpstreamObserver } from '../mcp/upstream.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Absences } from './absences.ts';
@@ -23,6 +23,7 @@ import type { LeaseRequest } from './lease.ts';
 import type { Opened, Opener } from './opening.ts';
 import type { Pool } from './pool.ts';
 import type { SeatRequest } from './shared-instances.ts';
+import { kindOf, type Snapshots } from './snapshots.ts';
 import type { ToolHeaders } from './tool-headers.ts';
 
 /** Who opens a conversation, and how it gives up. */
@@ -64,6 +65,8 @@ export interface ModernConversation {
 	readonly capabilities: object;
 	/** Whether the server is not what it should be any more: new requests are for another conversation. */
 	readonly stale: boolean;
+	/** When nobody calls it for so long, it ends. */
+	readonly idleStopMs: number;
 	end(patience: Patience): Promise<void>;
 }
 
@@ -91,6 +94,7 @@ export interface TargetDependencies {
 	readonly log: Log;
 	readonly toolHeaders: ToolHeaders;
 	readonly absences: Absences;
+	readonly snapshots: Snapshots;
 	/** The server as it stands in the catalog, if it is in it and enabled. */
 	readonly find: (name: string) => ServerView | undefined;
 }
@@ -113,6 +117,11 @@ export class ServerTarget implements Target {
 		return this.#dependencies.find(this.name) !== undefined;
 	}
 
+	/** An Instance that nobody calls for so long is stopped. */
+	get idleStopMs(): number {
+		return this.#view.idleStopMs;
+	}
+
 	get speaksModern(): boolean | undefined {
 		return this.#dependencies.pool.speaksModern(this.#server.name);
 	}
@@ -122,10 +131,12 @@ export class ServerTarget implements Target {
 	}
 
 	async openLegacy(text: string, message: RequestMessage, options: LegacyOptions): Promise<OpenedLegacy> {
-		const first = await this.sit(text, message, options);
-		const { answer } = first;
+		const known = this.#snapshots(message)?.find();
+		const first = known === undefined ? await this.sit(text, message, options) : undefined;
+		const answer = first?.answer ?? answerWithResult(message.id, known?.initialize ?? '{}');
 		const revision = revisionIn(answer) ?? '';
-		const memory = { initialize: text, revision, spec: '', logLevel: undefined, subscriptions: [] };
+		const spec = first === undefined ? (this.#build().spec ?? '') : '';
+		const memory = { initialize: text, revision, spec, logLevel: undefined, subscriptions: [] };
 		return Object.assign(this.#last(memory, message, options, first), { answer });
 	}
 
@@ -163,7 +174,8 @@ export class ServerTarget implements Target {
 			first,
 			open: () => this.sit(memory.initialize, message, options),
 			callTimeoutMs: this.callTimeoutMs,
-			idleStopMs: INSTANCE_LIMITS.idleStopMs,
+			snapshots: this.#snapshots(message),
+			idleStopMs: this.idleStopMs,
 			standing: options.standing,
 			onMemory: options.onMemory,
 			onLost: ({ code, row, details: { exitCode } }) =>
@@ -189,11 +201,36 @@ export class ServerTarget implements Target {
 
 	/** What an Instance that is started now is made of. */
 	#build(): Build {
-		const { find } = this.#dependencies;
-		return new Build(() => {
-			const server = find(this.name);
-			return server?.preparation.kind === 'ready' ? server.spec : undefined;
-		});
+		return new Build(() => this.#specNow);
+	}
+
+	/** What Instances are made of now; undefined while that is not known. */
+	get #specNow(): string | undefined {
+		const { preparation, spec } = this.#view;
+		return preparation.kind === 'ready' ? spec : undefined;
+	}
+
+	/** The server as it is in the catalog now, or was when it was there last. */
+	get #view(): ServerView {
+		return this.#dependencies.find(this.name) ?? this.#server;
+	}
+
+	/** What the server said of itself to clients like this one; undefined where it is to be asked each time. */
+	#snapshots(initialize: RequestMessage): SittingSnapshots | undefined {
+		const { snapshots } = this.#dependencies;
+		const { snapshot, isolation } = this.#view;
+		if (!snapshot) return undefined;
+		const kind = kindOf(initialize, isolation);
+		return {
+			find: () => {
+				const spec = this.#specNow;
+				return spec === undefined ? undefined : snapshots.find(spec, kind);
+			},
+			of: ({ build: { spec }, answer: { text, message } }) => {
+				if (spec === undefined || !message.ok) return undefined;
+				return snapshots.learn(spec, kind, memberText(text, 'result') ?? '{}');
+			},
+		};
 	}
 
 	async openModern(envelope: Envelope, options: OpenOptions): Promise<ModernConversation> {
@@ -204,6 +241,7 @@ export class ServerTarget implements Target {
 				server,
 				personal: false,
 				capabilities: capabilitiesIn(answer),
+				idleStopMs: this.idleStopMs,
 				get stale() {
 					return build.stale;
 				},
@@ -228,6 +266,7 @@ export class ServerTarget implements Target {
 			server,
 			personal: era === 'legacy',
 			capabilities: capabilitiesIn(answer),
+			idleStopMs: this.idleStopMs,
 			get stale() {
 				return build.stale;
 			},
@@ -237,7 +276,7 @@ export class ServerTarget implements Target {
 
 	/** What a seat is had with, where the catalog says that sessions have an Instance together. */
 	#seatRequest(options: OpenOptions): SeatRequest | undefined {
-		const server = this.#dependencies.find(this.name) ?? this.#server;
+		const server = this.#view;
 		if (server.isolation === 'session') return undefined;
 		return { ...this.#withRoom(options), server, observer: observe(this.name, this.#dependencies) };
 	}
@@ -312,4 +351,9 @@ export function initializeIn({ initialize }: SessionMemory): RequestMessage {
 	const message = classify(JSON.parse(initialize));
 	if (message?.kind !== 'request') throw new SlipwayError('SLIPWAY_SESSION_UNKNOWN');
 	return message;
+}
+
+function answerWithResult(id: RpcId, result: string): Answer {
+	const text = `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${result}}`;
+	return { text, message: { kind: 'response', id, ok: true, result: JSON.parse(result) } };
 }

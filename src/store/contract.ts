@@ -33,7 +33,23 @@ export interface SessionStore {
 	deleteSessionsBefore(activeAtMs: number, createdAtMs: number): number;
 }
 
+/** What servers said of themselves, by what their Instances are made of and the kind of client. See mcp/snapshot.ts. */
+export interface SnapshotStore {
+	/** Those of a build. */
+	findSnapshots(spec: string): readonly (readonly [kind: string, record: StoredSnapshot])[];
+	saveSnapshot(spec: string, kind: string, record: StoredSnapshot): void;
+	/** Forgets those of a build but for some kinds. */
+	deleteSnapshots(spec: string, except: readonly string[]): void;
+	/** Forgets those that were learned before a time, in milliseconds since 1970. Returns how many. */
+	deleteSnapshotsBefore(learnedAtMs: number): number;
+}
+
+export interface StoredSnapshot {
+	readonly initialize: string;
+	readonly lists: Readonly<Record<string, string>>;
+}
+
 /** What outlives the gateway process. */
-export interface Store extends KeyStore, SessionStore {
+export interface Store extends KeyStore, SessionStore, SnapshotStore {
 	close(): void;
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { SlipwayError } from '../errors.ts';
-import type { SessionStore, Store } from './contract.ts';
+import type { SessionStore, SnapshotStore, Store } from './contract.ts';
 
 /** Each entry brings the schema from the version of its index to the next. Never changed, only added to. */
 const MIGRATIONS = [
@@ -14,6 +14,9 @@ const MIGRATIONS = [
 		revision TEXT NOT NULL, spec TEXT NOT NULL, log_level TEXT, subscriptions TEXT NOT NULL,
 		created_at_ms INTEGER NOT NULL, active_at_ms INTEGER NOT NULL
 	) STRICT, WITHOUT ROWID`,
+	`CREATE TABLE snapshots (
+		spec TEXT NOT NULL, kind TEXT NOT NULL, record TEXT NOT NULL, learned_at_ms INTEGER NOT NULL, PRIMARY KEY (spec, kind)
+	) STRICT`,
 ] as const;
 
 /**
@@ -29,6 +32,7 @@ export function openSqliteStore(folder: string): Store {
 	);
 	return {
 		...sessionsIn(database),
+		...snapshotsIn(database),
 		findKeyHash: (principal) => {
 			const hash = find.get(principal)?.['hash'];
 			return typeof hash === 'string' ? hash : undefined;
@@ -100,6 +104,32 @@ function sessionsIn(database: DatabaseSync): SessionStore {
 		},
 		deleteSessionsBefore: (activeAtMs, createdAtMs) =>
 			Number(purge.run(Math.round(activeAtMs), Math.round(createdAtMs)).changes),
+	};
+}
+
+const recordSchema = z.object({ initialize: z.string(), lists: z.record(z.string(), z.string()) });
+const snapshotSchema = z.object({ kind: z.string(), record: z.string() });
+
+function snapshotsIn(database: DatabaseSync): SnapshotStore {
+	const find = database.prepare('SELECT kind, record FROM snapshots WHERE spec = ? ORDER BY learned_at_ms');
+	const save = database.prepare('INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?)');
+	const remove = database.prepare(
+		'DELETE FROM snapshots WHERE spec = ? AND kind NOT IN (SELECT value FROM json_each(?))',
+	);
+	const purge = database.prepare('DELETE FROM snapshots WHERE learned_at_ms < ?');
+	return {
+		findSnapshots: (spec) =>
+			snapshotSchema
+				.array()
+				.parse(find.all(spec))
+				.map(({ kind, record }) => [kind, recordSchema.parse(JSON.parse(record))] as const),
+		saveSnapshot: (spec, kind, record) => {
+			save.run(spec, kind, JSON.stringify(record), Date.now());
+		},
+		deleteSnapshots: (spec, except) => {
+			remove.run(spec, JSON.stringify(except));
+		},
+		deleteSnapshotsBefore: (learnedAtMs) => Number(purge.run(Math.round(learnedAtMs)).changes),
 	};
 }
 

@@ -22,7 +22,7 @@ function orRefused<Value>(run: () => Value): Value | undefined {
 }
 
 const FIELDS =
-	'$schema servers groups npm image title description args command env volumes mounts resources user callTimeout enabled isolation replicas name source target readOnly memory __proto__ constructor toString'.split(
+	'$schema servers groups npm image title description args command env volumes mounts resources user callTimeout idleStop snapshot enabled isolation replicas name source target readOnly memory __proto__ constructor toString'.split(
 		' ',
 	);
 
@@ -153,6 +153,8 @@ const options = {
 		fc.tuple(id, id).map(([uid, gid]) => `${uid}:${gid}`),
 	),
 	callTimeout: fc.integer({ min: 1, max: 600 }),
+	idleStop: fc.integer({ min: 1, max: 86_400 }),
+	snapshot: fc.boolean(),
 	enabled: fc.boolean(),
 	isolation: fc.constantFrom('session', 'principal', 'shared'),
 };
@@ -210,7 +212,7 @@ function written(
 	server: NonNullable<ReturnType<ReturnType<typeof parseCatalog>['servers']['get']>>,
 	entry: object,
 ): object {
-	const { source, user, callTimeoutMs, resources, ...same } = server;
+	const { source, user, callTimeoutMs, idleStopMs, resources, ...same } = server;
 	const sizes = new Map([
 		[64 * 2 ** 20, '64m'],
 		[16 * 2 ** 20, '16m'],
@@ -226,6 +228,7 @@ function written(
 		image: source.kind === 'image' ? source.reference : undefined,
 		user: 'user' in entry && String(entry.user).includes(':') ? `${user.uid}:${user.gid}` : `${user.uid}`,
 		callTimeout: callTimeoutMs / 1000,
+		idleStop: idleStopMs / 1000,
 		resources: 'resources' in entry ? entry.resources : undefined,
 	};
 	const said: Record<string, unknown> = 'resources' in entry ? { ...Object(entry.resources) } : {};

@@ -4,6 +4,7 @@ import { type Duplex, duplexPair } from 'node:stream';
 import type { Channel, InstanceEnd, Patience } from '../../src/channel.ts';
 import type { InstanceId, ServerName } from '../../src/ids.ts';
 import type { InstanceReport, Launcher, LauncherState, ServerView } from '../../src/launcher/contract.ts';
+import { INSTANCE_LIMITS } from '../../src/limits.ts';
 import { Inbox } from './inbox.ts';
 
 /** A JSON-RPC message as tests look at it. */
@@ -127,6 +128,8 @@ export function serverView(name: string, overrides: Partial<ServerView> = {}): S
 		enabled: true,
 		source: 'image test',
 		callTimeoutMs: 60_000,
+		idleStopMs: INSTANCE_LIMITS.idleStopMs,
+		snapshot: false,
 		isolation: 'session',
 		preparation: { kind: 'ready', image: 'test', imageId: 'sha256:test' },
 		spec: `spec-${name}`,

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import Docker from 'dockerode';
 import { type Catalog, createCatalog, type Server } from '../../src/catalog/catalog.ts';
 import type { ServerName } from '../../src/ids.ts';
+import { INSTANCE_LIMITS } from '../../src/limits.ts';
 
 /** The image of this very test run: it has the fixtures at /app/test/fixtures and what they import. */
 export async function fixtureImage(): Promise<string> {
@@ -27,6 +28,8 @@ export function server(name: string, source: Server['source'], overrides: Partia
 		resources: { memoryBytes: 256 * 1024 ** 2, nanoCpus: 1e9, pidsMax: 128, tmpBytes: 32 * 1024 ** 2, shmBytes: 0 },
 		user: { uid: 65_532, gid: 65_532 },
 		callTimeoutMs: 60_000,
+		idleStopMs: INSTANCE_LIMITS.idleStopMs,
+		snapshot: false,
 		isolation: 'session',
 		...overrides,
 	};

@@ -18,6 +18,7 @@ import { Metrics } from '../../src/metrics.ts';
 import { Absences } from '../../src/pool/absences.ts';
 import { AggregateTarget } from '../../src/pool/aggregate-target.ts';
 import { Pool } from '../../src/pool/pool.ts';
+import { Snapshots } from '../../src/pool/snapshots.ts';
 import { ServerTarget, type Target, type TargetDependencies } from '../../src/pool/target.ts';
 import { ToolHeaders } from '../../src/pool/tool-headers.ts';
 import { modernHeaders } from './client-modern.ts';
@@ -73,6 +74,7 @@ export class MemoryGateway {
 			log: SILENT_LOG,
 			toolHeaders: new ToolHeaders(),
 			absences: new Absences(),
+			snapshots: new Snapshots(this.store),
 			find: (name) => this.launcher.state.servers.find((server) => server.name === name),
 		};
 	}

@@ -1,7 +1,8 @@
 /** What a Store keeps, kept in memory: for tests in which a second process would not find it anyway. */
-import type { SessionStore, StoredSession } from '../../src/store/contract.ts';
+import type { SessionStore, SnapshotStore, StoredSession, StoredSnapshot } from '../../src/store/contract.ts';
 
-export class MemoryStore implements SessionStore {
+export class MemoryStore implements SessionStore, SnapshotStore {
+	readonly snapshots = new Map<string, Map<string, StoredSnapshot>>();
 	readonly sessions = new Map<string, StoredSession>();
 
 	findSession(idHash: string): StoredSession | undefined {
@@ -19,6 +20,24 @@ export class MemoryStore implements SessionStore {
 
 	deleteSession(idHash: string): void {
 		this.sessions.delete(idHash);
+	}
+
+	findSnapshots(spec: string): (readonly [string, StoredSnapshot])[] {
+		return [...(this.snapshots.get(spec) ?? [])];
+	}
+
+	saveSnapshot(spec: string, kind: string, record: StoredSnapshot): void {
+		const kinds = this.snapshots.get(spec) ?? new Map<string, StoredSnapshot>();
+		this.snapshots.set(spec, kinds.set(kind, record));
+	}
+
+	deleteSnapshots(spec: string, except: readonly string[]): void {
+		const kinds = this.snapshots.get(spec);
+		for (const kind of kinds?.keys() ?? []) if (!except.includes(kind)) kinds?.delete(kind);
+	}
+
+	deleteSnapshotsBefore(): number {
+		return 0;
 	}
 
 	deleteSessionsBefore(activeAtMs: number, createdAtMs: number): number {

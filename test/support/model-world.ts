@@ -41,6 +41,7 @@ const META = metaOfEnvelope(ENVELOPE);
 const observer = { onCall: () => undefined, onNoise: () => assert.fail('noise'), onTools: () => undefined };
 const common = {
 	stale: false,
+	idleStopMs: Number.POSITIVE_INFINITY,
 	capabilities: SERVER_CAPABILITIES,
 	callTimeoutMs: 60_000,
 };
@@ -126,7 +127,6 @@ const aggregate = {
 	names: () => NAMES,
 	serverInfo: { name: 'all', version: '1' },
 	onMissing: () => undefined,
-	idleStopMs: Infinity,
 };
 
 /** One client of the first era, in front of a server of each era as one. */

@@ -36,6 +36,8 @@ export interface Introduction {
 	/** Whether it is asked for the era that it does not speak before the one that it does. `true` unless said. */
 	readonly probed?: boolean;
 	readonly name?: string;
+	/** The revision that a server of the first era answers with. */
+	readonly protocolVersion?: string;
 }
 
 /** What a server of 2026-07-28 says of itself. */
@@ -52,9 +54,10 @@ export function discovered({ capabilities = { tools: {} }, instructions, name = 
 }
 
 /** What a server of the first era answers to `initialize`. */
-export function initialized({ capabilities = { tools: {} }, instructions, name = 'played' }: Introduction = {}) {
+export function initialized(introduction: Introduction = {}) {
+	const { capabilities = { tools: {} }, instructions, name = 'played', protocolVersion = '2025-11-25' } = introduction;
 	return {
-		protocolVersion: '2025-11-25',
+		protocolVersion,
 		capabilities,
 		serverInfo: { name, version: '1' },
 		...(instructions === undefined ? {} : { instructions }),
@@ -185,8 +188,16 @@ export class PlayedServer {
 export class Cast {
 	readonly #played = new Inbox<PlayedServer>('a played server');
 
+	#scripts: Readonly<Record<string, Script>>;
+
 	constructor(launcher: FakeLauncher, scripts: Readonly<Record<string, Script>>) {
-		void this.#play(launcher, scripts);
+		this.#scripts = scripts;
+		void this.#play(launcher);
+	}
+
+	/** Instances that come from here on play by other scripts. */
+	recast(scripts: Readonly<Record<string, Script>>): void {
+		this.#scripts = scripts;
 	}
 
 	/** The n-th Instance of a server. */
@@ -195,11 +206,11 @@ export class Cast {
 		return this.#played.first((item) => items.filter(({ instance }) => instance.server === server)[nth] === item);
 	}
 
-	async #play({ launched }: FakeLauncher, scripts: Readonly<Record<string, Script>>): Promise<void> {
+	async #play({ launched }: FakeLauncher): Promise<void> {
 		try {
 			for (;;) {
 				const instance = await launched.next();
-				this.#played.push(new PlayedServer(instance, scripts[instance.server] ?? {}));
+				this.#played.push(new PlayedServer(instance, this.#scripts[instance.server] ?? {}));
 			}
 		} catch {
 			// Nothing was launched for longer than any test lasts.

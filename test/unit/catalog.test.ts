@@ -60,6 +60,8 @@ test('an entry with nothing but a source has every default', () => {
 		resources: { memoryBytes: 268_435_456, nanoCpus: 1_000_000_000, pidsMax: 128, tmpBytes: 33_554_432, shmBytes: 0 },
 		user: { uid: 65532, gid: 65532 },
 		callTimeoutMs: 60_000,
+		idleStopMs: 300_000,
+		snapshot: true,
 		isolation: 'session',
 	});
 });
@@ -80,6 +82,8 @@ test('an entry with every field keeps every field', () => {
 		resources: { memory: '1g', cpus: 0.5, pids: 512, tmp: '16m', shm: '64m' },
 		user: '10001:20002',
 		callTimeout: 1.5,
+		idleStop: 86_400,
+		snapshot: false,
 		isolation: 'shared',
 		replicas: { min: 1, max: 3 },
 		enabled: false,
@@ -107,6 +111,8 @@ test('an entry with every field keeps every field', () => {
 		},
 		user: { uid: 10001, gid: 20002 },
 		callTimeoutMs: 1500,
+		idleStopMs: 86_400_000,
+		snapshot: false,
 		isolation: 'shared',
 		replicas: { min: 1, max: 3 },
 	});
@@ -142,7 +148,7 @@ test('a message names the file, the line and column, the place, the fix and the 
 	const text = '{\n  "servers": {\n    "memory": {\n      "npmm": "one@1.0.0"\n    }\n  }\n}\n';
 	assert.equal(
 		messageOf(() => parseCatalog(text, 'catalog.json')),
-		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, image, title, description, command, args, env, volumes, mounts, resources, user, callTimeout, isolation, replicas, enabled; did you mean "npm"?',
+		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, image, title, description, command, args, env, volumes, mounts, resources, user, callTimeout, idleStop, snapshot, isolation, replicas, enabled; did you mean "npm"?',
 	);
 });
 
@@ -362,6 +368,9 @@ const BAD_ENTRIES: readonly (readonly [entry: object, ...parts: string[]])[] = [
 	[{ ...PACKAGE, user: '4294967296' }, 'servers.one.user: has an id above 2147483647.'],
 	[{ ...PACKAGE, callTimeout: 0 }, 'servers.one.callTimeout: is less than 1. Write 1 or more.'],
 	[{ ...PACKAGE, callTimeout: 601 }, 'servers.one.callTimeout: is more than 600. Write 600 or less.'],
+	[{ ...PACKAGE, idleStop: 0.5 }, 'servers.one.idleStop: is less than 1. Write 1 or more.'],
+	[{ ...PACKAGE, idleStop: 86_401 }, 'servers.one.idleStop: is more than 86400. Write 86400 or less.'],
+	[{ ...PACKAGE, snapshot: 1 }, 'servers.one.snapshot: must be true or false, not a number.'],
 	[{ ...PACKAGE, callTimeout: '60' }, 'servers.one.callTimeout: must be a number, not a text.'],
 	[{ ...PACKAGE, enabled: 'no' }, 'servers.one.enabled: must be true or false, not a text.'],
 ];
@@ -487,6 +496,8 @@ test('an entry’s hash is the same for the same entry and image, and another fo
 		{ resources: { memory: '64m' } },
 		{ user: '10001' },
 		{ callTimeout: 61 },
+		{ idleStop: 61 },
+		{ snapshot: false },
 	];
 	const hashes = changes.map((change) => hashEntry(parseServer({ ...entry, ...change }), id));
 	hashes.push(hash, hashEntry(parseServer(entry), undefined), hashEntry(parseServer(entry), 'sha256:other'));
@@ -497,8 +508,7 @@ test('an entry’s hash is the same for the same entry and image, and another fo
 });
 
 test('what would loosen a container, and what comes later, are unknown fields', () => {
-	const absent =
-		'privileged capAdd devices network pid ipc userns pypi secrets egress tools snapshot groups idleStop icon gpus';
+	const absent = 'privileged capAdd devices network pid ipc userns pypi secrets egress tools groups warm icon gpus';
 	for (const field of absent.split(' ')) {
 		assert.throws(() => parseServer({ ...PACKAGE, [field]: true }), names(`servers.one.${field}: unknown field.`));
 	}

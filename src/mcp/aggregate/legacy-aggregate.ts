@@ -39,8 +39,6 @@ export interface LegacyAggregateOptions {
 	readonly open: (name: string) => Promise<LegacyMember>;
 	/** Where goes what belongs to no request. */
 	readonly standing: Standing;
-	/** A server that nobody calls for so long is stopped until somebody does. */
-	readonly idleStopMs: number;
 	/** Name and version of the aggregated server. */
 	readonly serverInfo: object;
 	readonly onMissing: (server: string, method: string, error: unknown) => void;
@@ -75,7 +73,6 @@ export class LegacyAggregate implements LegacyServer {
 			onLate: () => this.#tellChanged(),
 			onChange: () => this.#tellChanged(),
 			isNeeded: (name) => [...this.#subscriptions.values()].includes(name),
-			idleStopMs: options.idleStopMs,
 		});
 		this.#directory = new Directory({
 			members: this.#members,

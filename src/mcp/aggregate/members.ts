@@ -12,6 +12,8 @@ export interface MemberConversation {
 	readonly server: { readonly ended: Promise<SlipwayError>; readonly inFlight: number; hold(): () => void };
 	/** Whether Instances that are made now are others than this one. */
 	readonly stale: boolean;
+	/** When nobody calls it for so long, it is stopped until somebody does. */
+	readonly idleStopMs: number;
 	/** What the server said that it can do. */
 	readonly capabilities: object;
 	end(patience: Patience): Promise<void>;
@@ -30,8 +32,6 @@ export interface MembersOptions<C extends MemberConversation> {
 	readonly onChange: () => void;
 	/** Whether a server that nobody calls has to be there all the same. */
 	readonly isNeeded: (name: string) => boolean;
-	/** A server that nobody calls for so long is stopped until somebody does. */
-	readonly idleStopMs: number;
 }
 
 interface Member<C> {
@@ -164,7 +164,7 @@ export class Members<C extends MemberConversation> {
 		const { conversation } = member;
 		if (conversation === undefined) return false;
 		if (conversation.server.inFlight > 0 || this.#options.isNeeded(name)) member.usedAtMs = nowMs;
-		return nowMs - member.usedAtMs > this.#options.idleStopMs;
+		return nowMs - member.usedAtMs > conversation.idleStopMs;
 	}
 
 	/** Its calls may finish. */

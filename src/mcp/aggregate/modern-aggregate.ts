@@ -27,8 +27,6 @@ export interface ModernAggregateOptions {
 	readonly open: (name: string) => Promise<ModernMember>;
 	/** What the client says of itself. */
 	readonly envelope: Envelope;
-	/** A server that nobody calls for so long is stopped until somebody does. */
-	readonly idleStopMs: number;
 	/** Name and version of the aggregated server. */
 	readonly serverInfo: object;
 	readonly onMissing: (server: string, method: string, error: unknown) => void;
@@ -55,7 +53,6 @@ export class ModernAggregate implements ModernServer {
 			onLate: () => this.#tellChanged(),
 			onChange: () => this.#tellChanged(),
 			isNeeded: (name) => this.#listeners.wants(name),
-			idleStopMs: options.idleStopMs,
 		});
 		this.#directory = new Directory({
 			members: this.#members,

@@ -1,0 +1,74 @@
+/** The Snapshots of all servers: by what their Instances are made of, and by the kind of client that they were told to. */
+import { hash } from 'node:crypto';
+import type { ServerView } from '../launcher/contract.ts';
+import { SNAPSHOT_LIMITS } from '../limits.ts';
+import { canonical } from '../mcp/canonical.ts';
+import type { RequestMessage } from '../mcp/jsonrpc.ts';
+import { envelopeOfInitialize, revisionForInitialize } from '../mcp/revisions.ts';
+import { Snapshot, type SnapshotRecord } from '../mcp/snapshot.ts';
+
+/** Where they outlive the process. */
+export interface SnapshotKeeper {
+	/** Those of a build. */
+	findSnapshots(spec: string): readonly (readonly [kind: string, record: SnapshotRecord])[];
+	saveSnapshot(spec: string, kind: string, record: SnapshotRecord): void;
+	/** Forgets those of a build but for some kinds. */
+	deleteSnapshots(spec: string, except: readonly string[]): void;
+}
+
+/** INVARIANT: of a build there are `kindsMax` kinds at most, here and where they are kept. */
+export class Snapshots {
+	readonly #keeper: SnapshotKeeper;
+	readonly #builds = new Map<string, Map<string, Snapshot>>();
+
+	constructor(keeper: SnapshotKeeper) {
+		this.#keeper = keeper;
+	}
+
+	find(spec: string, kind: string): Snapshot | undefined {
+		return this.#kindsOf(spec).get(kind);
+	}
+
+	/** The Snapshot of a build for a kind of client, which was answered so to `initialize`. */
+	learn(spec: string, kind: string, initialize: string): Snapshot {
+		const kinds = this.#kindsOf(spec);
+		const known = kinds.get(kind);
+		if (known !== undefined) {
+			known.learnInitialize(initialize);
+			return known;
+		}
+		const snapshot = this.#make(spec, kind, { initialize, lists: {} });
+		kinds.set(kind, snapshot);
+		const [oldest] = kinds.keys();
+		if (kinds.size > SNAPSHOT_LIMITS.kindsMax && oldest !== undefined) {
+			kinds.delete(oldest);
+			this.#keeper.deleteSnapshots(spec, [...kinds.keys()]);
+		}
+		this.#keeper.saveSnapshot(spec, kind, { initialize, lists: {} });
+		return snapshot;
+	}
+
+	#kindsOf(spec: string): Map<string, Snapshot> {
+		const known = this.#builds.get(spec);
+		if (known !== undefined) return known;
+		const kinds = new Map<string, Snapshot>();
+		for (const [kind, record] of this.#keeper.findSnapshots(spec)) kinds.set(kind, this.#make(spec, kind, record));
+		this.#builds.set(spec, kinds);
+		const [oldest] = this.#builds.keys();
+		if (this.#builds.size > SNAPSHOT_LIMITS.buildsMax && oldest !== undefined) this.#builds.delete(oldest);
+		return kinds;
+	}
+
+	#make(spec: string, kind: string, record: SnapshotRecord): Snapshot {
+		return new Snapshot(record, (changed) => this.#keeper.saveSnapshot(spec, kind, changed));
+	}
+}
+
+/**
+ * Clients of a kind are told the same: it is what a server may look at when it says what it has. A server that several
+ * have together is told of no client.
+ */
+export function kindOf(initialize: RequestMessage, isolation: ServerView['isolation']): string {
+	const capabilities = isolation === 'session' ? envelopeOfInitialize(initialize).capabilities : {};
+	return `${revisionForInitialize(initialize)} ${hash('sha256', canonical(capabilities))}`;
+}

@@ -1,0 +1,255 @@
+/** Clients are told what a server has without an Instance, where it has said so before, and told when it has changed. */
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { serverView } from '../support/fake-launcher.ts';
+import type { Reply } from '../support/http-client.ts';
+import { call, type HttpStack, startHttpStack } from '../support/http-stack.ts';
+import { Cast, methodsTo, notification, type Script } from '../support/played-server.ts';
+import { SessionHttp } from '../support/session-http.ts';
+
+type Test = Parameters<typeof startHttpStack>[0];
+
+const PATH = '/servers/snap/mcp';
+const CAPABILITIES = { tools: { listChanged: true }, prompts: {}, resources: {} };
+
+/** What the server has now; a test may change it. */
+interface Has {
+	tools: string[];
+	prompts: string[];
+	templates: string[];
+}
+
+interface Setting {
+	readonly stack: HttpStack;
+	readonly cast: Cast;
+	readonly has: Has;
+	/** Opens a session, and lists all that a client looks at first. */
+	meet(revision?: string, capabilities?: object): Promise<SessionHttp>;
+}
+
+function scriptOf(has: Has, capabilities: Record<string, unknown> = CAPABILITIES): Script {
+	const named = (names: readonly string[]) => names.map((name) => ({ name, inputSchema: { type: 'object' } }));
+	return {
+		capabilities,
+		answers: {
+			'tools/list': () => ({ tools: named(has.tools) }),
+			'prompts/list': () => ({ prompts: named(has.prompts) }),
+			'resources/templates/list': () => ({
+				resourceTemplates: has.templates.map((uriTemplate) => ({ uriTemplate, name: uriTemplate })),
+			}),
+			'resources/list': () => ({ resources: [] }),
+			'tools/call': (params) => ({ content: [], echo: params['name'] }),
+		},
+	};
+}
+
+async function start(t: Test, options: { folder?: string; snapshot?: boolean; spec?: string } = {}): Promise<Setting> {
+	const { folder, snapshot = true, spec = 'build-1' } = options;
+	const stack = await startHttpStack(t, folder === undefined ? {} : { folder });
+	stack.launcher.state = { ...stack.launcher.state, servers: [serverView('snap', { snapshot, spec })] };
+	const has: Has = { tools: ['a', 'b'], prompts: ['p'], templates: ['t:{x}'] };
+	const cast = new Cast(stack.launcher, { snap: scriptOf(has) });
+	return {
+		stack,
+		cast,
+		has,
+		meet: async (revision, capabilities) => {
+			const session = await new SessionHttp(stack, PATH).open(revision, capabilities);
+			for (const method of ['tools/list', 'prompts/list', 'resources/templates/list'])
+				assert.equal((await list(session, method)).status, 200);
+			return session;
+		},
+	};
+}
+
+function list(session: SessionHttp, method = 'tools/list', params?: object): Promise<Reply> {
+	return session.post({ jsonrpc: '2.0', id: 'l', method, ...(params === undefined ? {} : { params }) });
+}
+
+async function toolsOf(session: SessionHttp): Promise<unknown[]> {
+	const tools: unknown = (await list(session)).rpc.result?.['tools'];
+	assert.ok(Array.isArray(tools));
+	return tools.map(({ name }) => name);
+}
+
+describe('a server that has said what it has', () => {
+	test('is not started for initialize and lists, and is told all of the client at its first call', async (t) => {
+		const { stack, cast, meet } = await start(t);
+		const first = await meet();
+		assert.equal(stack.launcher.launches, 1);
+		const session = new SessionHttp(stack, PATH);
+		const { rpc, headers } = await session.initialize();
+		assert.equal(typeof headers['mcp-session-id'], 'string');
+		assert.deepEqual(rpc.result?.['capabilities'], CAPABILITIES);
+		assert.equal(rpc.result?.['protocolVersion'], '2025-11-25');
+		await session.post(notification('notifications/initialized'));
+		assert.deepEqual(await toolsOf(session), ['a', 'b']);
+		const prompts = await list(session, 'prompts/list');
+		assert.deepEqual(prompts.rpc, (await list(first, 'prompts/list')).rpc, 'to the last member');
+		assert.equal(stack.launcher.launches, 1);
+		const answer = await session.post(call(7, 'a'));
+		assert.equal(answer.rpc.result?.['echo'], 'a');
+		assert.equal(stack.launcher.launches, 2);
+		const { instance } = await cast.of('snap', 1);
+		const heard = methodsTo(instance);
+		assert.deepEqual(heard.slice(0, 2), ['initialize', 'notifications/initialized']);
+		assert.deepEqual(heard.slice(2).sort(), ['prompts/list', 'tools/call', 'tools/list']);
+		const told = JSON.parse(instance.received[0] ?? '').params;
+		assert.deepEqual(told.clientInfo, { name: 'test', version: '1' });
+	});
+
+	test('is started for what is not in a Snapshot: resources are data', async (t) => {
+		const { stack, meet } = await start(t);
+		await meet();
+		const session = await new SessionHttp(stack, PATH).open();
+		assert.deepEqual((await list(session, 'resources/list')).rpc.result, { resources: [] });
+		assert.equal(stack.launcher.launches, 2);
+	});
+
+	test('has a session that ends without ever having had an Instance', async (t) => {
+		const { stack, meet } = await start(t);
+		await (await meet()).end();
+		const session = await meet();
+		assert.equal((await session.end()).status, 200);
+		assert.equal(stack.launcher.launches, 1);
+		assert.equal((await list(session)).status, 404);
+	});
+
+	for (const [title, revision, capabilities] of [
+		['of another revision', '2025-06-18', {}],
+		['that can do something else', '2025-11-25', { sampling: {} }],
+	] as const)
+		test(`is started for a client ${title}: it may have other things for it`, async (t) => {
+			const { stack, meet } = await start(t);
+			await meet();
+			await meet(revision, capabilities);
+			assert.equal(stack.launcher.launches, 2);
+			await meet(revision, capabilities);
+			assert.equal(stack.launcher.launches, 2);
+		});
+
+	test('is started again when it is made of something else', async (t) => {
+		const { stack, meet, has } = await start(t);
+		await meet();
+		stack.launcher.state = {
+			...stack.launcher.state,
+			servers: [serverView('snap', { snapshot: true, spec: 'build-2' })],
+		};
+		has.tools = ['c'];
+		const session = await meet();
+		assert.equal(stack.launcher.launches, 2);
+		assert.deepEqual(await toolsOf(session), ['c']);
+	});
+
+	test('is asked each time where the catalog says so', async (t) => {
+		const { stack, meet } = await start(t, { snapshot: false });
+		await meet();
+		await meet();
+		assert.equal(stack.launcher.launches, 2);
+	});
+
+	test('has not to say it again to the next process', async (t) => {
+		const folder = await mkdtemp(join(tmpdir(), 'slipway-snapshots-'));
+		t.after(() => rm(folder, { recursive: true }));
+		const first = await start(t, { folder });
+		await first.meet();
+		await first.stack.stop();
+		const second = await start(t, { folder });
+		await second.meet();
+		assert.equal(second.stack.launcher.launches, 0);
+	});
+});
+
+describe('what has changed', () => {
+	test('is told as a change of that list when the Instance is there, once, and to the next client at once', async (t) => {
+		const { stack, meet, has } = await start(t);
+		await meet();
+		const session = await meet();
+		const events = await session.listen();
+		has.tools = ['a', 'new'];
+		await session.post(call(1, 'a'));
+		assert.deepEqual(await events.next(), notification('notifications/tools/list_changed'));
+		assert.deepEqual(await toolsOf(session), ['a', 'new']);
+		const next = await meet();
+		assert.deepEqual(await toolsOf(next), ['a', 'new']);
+		assert.equal(stack.launcher.launches, 2);
+		await session.end();
+		assert.deepEqual(await events.rest(), []);
+	});
+
+	test('is told to nobody who was not told otherwise', async (t) => {
+		const { stack, cast, meet, has } = await start(t);
+		await meet();
+		const session = await new SessionHttp(stack, PATH).open();
+		has.tools = ['other'];
+		await session.post(call(1, 'a'));
+		const { instance } = await cast.of('snap', 1);
+		assert.ok(!methodsTo(instance).includes('tools/list'));
+	});
+
+	test('by a call of one client is not what another one is told', async (t) => {
+		const { stack, meet, has } = await start(t);
+		const session = await meet();
+		await session.post(call(1, 'a'));
+		has.tools = ['a', 'b', 'mine'];
+		assert.deepEqual(await toolsOf(session), ['a', 'b', 'mine']);
+		assert.deepEqual(await toolsOf(await meet()), ['a', 'b']);
+		assert.equal(stack.launcher.launches, 1);
+	});
+
+	test('of the revision that the server speaks ends the session, so that its client begins anew', async (t) => {
+		const { stack, cast, meet } = await start(t);
+		await meet();
+		const session = await meet();
+		cast.recast({ snap: { ...scriptOf({ tools: [], prompts: [], templates: [] }), protocolVersion: '2025-06-18' } });
+		assert.equal((await session.post(call(1, 'a'))).status, 404);
+		assert.equal((await list(session)).status, 404);
+		assert.equal(stack.launcher.live.size, 1, 'that of the first session');
+	});
+});
+
+describe('a list with pages', () => {
+	const pages: Record<string, object> = {
+		first: { tools: [{ name: 'a' }], nextCursor: 'two' },
+		two: { tools: [{ name: 'b' }] },
+	};
+	const script: Script = {
+		capabilities: { tools: {} },
+		answers: { 'tools/list': ({ cursor }) => pages[typeof cursor === 'string' ? cursor : 'first'] },
+	};
+
+	async function startPaged(t: Test): Promise<{ stack: HttpStack; open: () => Promise<SessionHttp> }> {
+		const { stack, cast } = await start(t);
+		cast.recast({ snap: script });
+		return { stack, open: () => new SessionHttp(stack, PATH).open() };
+	}
+
+	test('is known when all of them are', async (t) => {
+		const { stack, open } = await startPaged(t);
+		const first = await open();
+		await list(first);
+		// The last page was not asked for, so nobody is told the first.
+		await list(await open());
+		assert.equal(stack.launcher.launches, 2);
+		await list(first, 'tools/list', { cursor: 'two' });
+		const session = await open();
+		assert.deepEqual((await list(session)).rpc.result, pages['first']);
+		assert.deepEqual((await list(session, 'tools/list', { cursor: 'two' })).rpc.result, pages['two']);
+		assert.equal(stack.launcher.launches, 2);
+	});
+
+	test('is not known with a cursor that nobody gave', async (t) => {
+		const { stack, open } = await startPaged(t);
+		const first = await open();
+		await list(first);
+		await list(first, 'tools/list', { cursor: 'two' });
+		const session = await open();
+		const asking = list(session, 'tools/list', { cursor: 'three' });
+		while (stack.launcher.launches < 2) await new Promise(setImmediate);
+		await session.end();
+		await asking;
+	});
+});
