@@ -339,6 +339,13 @@ export const ERRORS = Object.freeze({
 		'The server wrote too much to stdout that is no JSON-RPC, and was ended.',
 		'Make the server log on stderr.',
 	),
+	SLIPWAY_RESULT_INVALID: row(
+		200,
+		RPC_CODES.internal,
+		'warn',
+		'The server answered with what is no result of the protocol.',
+		'Tell the makers of the server: a result must be an object.',
+	),
 	SLIPWAY_STDIN_STALL: row(
 		503,
 		RPC_CODES.unavailable,

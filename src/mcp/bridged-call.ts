@@ -131,7 +131,9 @@ export class BridgedCall implements Exchange {
 	}
 
 	answer(text: string, message: ResponseMessage): void {
-		if (message.ok) {
+		if (message.ok && !isObject(message.result))
+			this.fail(this.#current.id, new SlipwayError('SLIPWAY_RESULT_INVALID'));
+		else if (message.ok) {
 			const { method } = this.#request.message;
 			const complete = completeResult(text, message.result, method, this.#keeper.serverInfo);
 			this.#finish((reply) => reply.answer(replaceId(complete, this.#request.message.id, this.#current.id), message));

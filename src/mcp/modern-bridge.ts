@@ -98,7 +98,11 @@ export class ModernBridge implements ModernServer, CallKeeper {
 		const { message } = request;
 		if (message.method === LISTEN) return this.#listeners.listen(message, reply);
 		if (message.method === 'server/discover') return this.#discover(message, reply);
-		const state = message.params === undefined ? undefined : own(message.params, 'requestState');
+		const { params = {} } = message;
+		const responses = own(params, 'inputResponses');
+		if (responses !== undefined && !isObject(responses))
+			throw new SlipwayError('SLIPWAY_PARAMS_INVALID', { reason: '`params.inputResponses` is no object.' });
+		const state = own(params, 'requestState');
 		if (state === undefined) return this.#call(request, reply);
 		if (typeof state !== 'string') throw new SlipwayError('SLIPWAY_REQUEST_STATE');
 		return this.#resume(state, request, reply);

@@ -17,12 +17,14 @@ const CACHEABLE = new Set([
 /**
  * The text of an answer with the members that every result of the second era has, where the server gave none of them.
  *
+ * To a server of the first era `resultType`, and what comes with a question, are words like any other. Here they would make
+ * another kind of the result, so they are what they must be.
+ *
  * Nothing may be kept by the client: whether it may, only the server could know.
  */
 export function completeResult(text: string, result: unknown, method: string, serverInfo: string | undefined): string {
 	if (!isObject(result)) return text;
 	const missing: Record<string, string> = {};
-	if (own(result, 'resultType') === undefined) missing['resultType'] = '"complete"';
 	if (CACHEABLE.has(method)) {
 		if (own(result, 'ttlMs') === undefined) missing['ttlMs'] = '0';
 		if (own(result, 'cacheScope') === undefined) missing['cacheScope'] = '"private"';
@@ -32,6 +34,9 @@ export function completeResult(text: string, result: unknown, method: string, se
 	return editMembers(text, {
 		result: (value = '{}') =>
 			editMembers(value, {
+				resultType: '"complete"',
+				inputRequests: undefined,
+				requestState: undefined,
 				...missing,
 				...(named || serverInfo === undefined
 					? {}

@@ -169,10 +169,37 @@ describe('an answer gets what the revision wants of it:', () => {
 		const { client, instance } = await open(t);
 		const answering = client.send('tools/list', {}, { id: 1 });
 		const { id } = await instance.hearRequest('tools/list');
-		const given = `"cacheScope":"public","big":12345678901234567890,"ttlMs":1.50,"_meta":{"x":1.0,"${SERVER_INFO}":{"name":"own"}},"resultType":"task"`;
+		const given = `"cacheScope":"public","big":12345678901234567890,"ttlMs":1.50,"_meta":{"x":1.0,"${SERVER_INFO}":{"name":"own"}}`;
 		instance.say(`{"result":{${given}},"jsonrpc":"2.0","id":${id}}`);
-		assert.equal((await answering).text, `{"result":{${given}},"jsonrpc":"2.0","id":1}`);
+		assert.equal((await answering).text, `{"result":{${given},"resultType":"complete"},"jsonrpc":"2.0","id":1}`);
 	});
+
+	test('what it gave by accident does not make another kind of it, nor a question', async (t) => {
+		const { client, instance } = await open(t);
+		for (const resultType of ['task', 'input_required', 5, null]) {
+			const answering = client.call('x').reply();
+			const { id } = await instance.hearRequest('tools/call');
+			const stray = { inputRequests: { a: { method: 'roots/list' } }, requestState: 's' };
+			instance.say(result(id, { content: [], resultType, ...stray }));
+			const { status, rpc } = await answering;
+			assert.equal(status, 200);
+			assert.deepEqual(rpc.result, { content: [], resultType: 'complete', _meta: { [SERVER_INFO]: INFO } });
+		}
+	});
+
+	for (const given of ['null', '"text"', '[1]', '5', 'true'])
+		test(`a result that is none is an error: ${given}`, async (t) => {
+			const { client, instance } = await open(t);
+			const answering = client.call('x', {}, { id: 'mine' }).reply();
+			const { id } = await instance.hearRequest('tools/call');
+			instance.say(`{"jsonrpc":"2.0","id":${id},"result":${given}}`);
+			const { status, rpc } = await answering;
+			assert.equal(status, 200);
+			assert.deepEqual(
+				[rpc.id, rpc.error?.code, rpc.error?.data?.['code']],
+				['mine', -32603, 'SLIPWAY_RESULT_INVALID'],
+			);
+		});
 
 	test('and what it gave besides keeps its place and its spelling', async (t) => {
 		const { client, instance } = await open(t);
@@ -670,6 +697,21 @@ describe('a question that went to another call than the one that asks', () => {
 		for (const at of calling.keys()) instance.say(question(at));
 		for (const reply of await Promise.all(calling)) assert.equal(Object.keys(askedBy(reply).inputRequests).length, 1);
 	});
+});
+
+test('inputResponses that are no object are refused, and the call can still be come back to', async (t) => {
+	const { client, instance } = await open(t);
+	const { asked, keys, wireId } = await ask({ client, instance });
+	for (const inputResponses of [null, [], [ACCEPT], 'text', 5, true]) {
+		const { status, rpc } = await retry(client, asked, inputResponses as object).reply();
+		assert.deepEqual([status, rpc.error?.code], [400, -32602], JSON.stringify(inputResponses));
+		const first = await client.send('tools/call', { name: 'ask', arguments: {}, inputResponses });
+		assert.deepEqual([first.status, first.rpc.error?.code], [400, -32602]);
+	}
+	const answering = retry(client, asked, { [keys[0] ?? '']: ACCEPT }).reply();
+	assert.deepEqual(await instance.hear(), result('q', ACCEPT));
+	instance.say(result(wireId, { done: true }));
+	assert.equal((await answering).rpc.result?.['done'], true);
 });
 
 describe('a requestState', () => {
