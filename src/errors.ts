@@ -379,6 +379,14 @@ export const ERRORS = Object.freeze({
 		'The server ended before it was ready.',
 		'See `data.exitCode` and `data.stderr`; /status shows them too.',
 	),
+	SLIPWAY_CRASH_LOOP: row(
+		503,
+		RPC_CODES.unavailable,
+		'warn',
+		'The server has failed again and again, and is not started for a while.',
+		'See `data.reason`, `data.exitCode` and `data.stderr` for its last failure; it is tried again as Retry-After says.',
+		true,
+	),
 	SLIPWAY_HANDSHAKE_REFUSED: row(
 		502,
 		RPC_CODES.failed,

@@ -43,15 +43,20 @@ export class Gateway {
 	constructor(dependencies: GatewayDependencies) {
 		const { config, apiKey, launcher, log, store, version } = dependencies;
 		this.#dependencies = dependencies;
-		this.#pool = new Pool(launcher);
 		const metrics = new Metrics({
 			sessions: () => this.#callers.sessions.counts(),
 			instances: () => launcher.state.servers.map(({ name, instances }) => [name, instances] as const),
 			streams: () => this.#callers.tenants.streams,
 			startsQueued: () => launcher.state.startsQueued,
+			breakers: () =>
+				launcher.state.servers.map(({ name }) => {
+					const { state } = this.#pool.crashes(name) ?? { state: 'closed' };
+					return [name, Number(state !== 'closed')] as const;
+				}),
 			engineReachable: () => launcher.state.engine.reachable,
 			launcherReachable: () => launcher.state.launcher.reachable,
 		});
+		this.#pool = new Pool(launcher, { onDeath: (server, cause) => metrics.death(server, cause) });
 		const { authenticator, made } = authenticate(config, apiKey, store);
 		this.madeKey = made;
 		const tenants = new Tenants({
@@ -88,6 +93,7 @@ export class Gateway {
 					launcher,
 					sessions: this.#callers.sessions,
 					absences,
+					crashes: (server) => this.#pool.crashes(server),
 					metrics,
 					authenticator,
 					version,

@@ -176,6 +176,21 @@ export const INSTANCE_LIMITS = Object.freeze({
 	endedKeptMax: 64,
 });
 
+/** Servers that do not come up, or die soon. */
+export const CRASH_LIMITS = Object.freeze({
+	/** The longest wait after the first failure; it doubles with each. What is waited is a random part of it. */
+	backoffMsMin: 250,
+	backoffMsMax: 30_000,
+	/** A server that lived so long after its handshake is well. */
+	healthyMs: 60_000,
+	/** So many failures within the window open the circuit. */
+	failuresMax: 5,
+	failuresWindowMs: 60_000,
+	openMs: 30_000,
+	/** What only a change of the catalog or of the host helps is told again for so long without a start. */
+	permanentFaultMs: 3_000,
+});
+
 /** What servers said of themselves. */
 export const SNAPSHOT_LIMITS = Object.freeze({
 	/** Of one Snapshot. */

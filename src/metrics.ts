@@ -12,6 +12,8 @@ export interface MetricSources {
 	readonly streams: () => number;
 	/** Starts that wait for their turn. */
 	readonly startsQueued: () => number;
+	/** 1 for a server that is not started because it failed again and again. */
+	readonly breakers: () => Iterable<readonly [server: string, open: number]>;
 	readonly engineReachable: () => boolean;
 	readonly launcherReachable: () => boolean;
 }
@@ -60,6 +62,13 @@ export class Metrics {
 		registers: [this.#registry],
 	});
 
+	readonly #deaths = new Counter({
+		name: 'slipway_instance_deaths_total',
+		help: 'Containers that ended other than by our doing, by server and why.',
+		labelNames: ['server', 'cause'],
+		registers: [this.#registry],
+	});
+
 	constructor(sources: MetricSources) {
 		collectDefaultMetrics({ register: this.#registry, prefix: 'slipway_' });
 		const perServer = (name: string, help: string, read: MetricSources['sessions']): void => {
@@ -79,6 +88,11 @@ export class Metrics {
 		};
 		perServer('slipway_sessions', 'Sessions, by server.', sources.sessions);
 		perServer('slipway_instances', 'Containers that run, by server.', sources.instances);
+		perServer(
+			'slipway_breaker_open',
+			'Whether a server is not started because it failed again and again.',
+			sources.breakers,
+		);
 		single('slipway_streams', 'Event streams that clients hold open.', sources.streams);
 		single('slipway_starts_queued', 'Starts of containers that wait for their turn.', sources.startsQueued);
 		single('slipway_engine_up', 'Whether the Docker Engine answers.', () => Number(sources.engineReachable()));
@@ -97,6 +111,12 @@ export class Metrics {
 
 	refusal(code: string): void {
 		this.#refusals.inc({ code });
+	}
+
+	/** @param code of the error table: why the Instance ended */
+	death(server: string, code: string): void {
+		const cause = code.replace(/^SLIPWAY_(?:INSTANCE_)?/, '').toLowerCase();
+		this.#deaths.inc({ server, cause });
 	}
 
 	noise(server: string): void {

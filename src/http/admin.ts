@@ -3,10 +3,12 @@ import express, { type NextFunction, type Request, type Response } from 'express
 import { rateLimit } from 'express-rate-limit';
 import helmet from 'helmet';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
+import type { ServerName } from '../ids.ts';
 import type { InstanceReport, Launcher, LauncherState } from '../launcher/contract.ts';
 import { HTTP_LIMITS } from '../limits.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Absence, Absences } from '../pool/absences.ts';
+import type { CrashView } from '../pool/crash-record.ts';
 import type { Authenticator } from './keys.ts';
 import { sendError } from './respond.ts';
 import type { Sessions } from './sessions.ts';
@@ -15,6 +17,8 @@ export interface AdminDependencies {
 	readonly launcher: Launcher;
 	readonly sessions: Sessions;
 	readonly absences: Absences;
+	/** What keeps a server from being started at once. */
+	readonly crashes: (server: ServerName) => CrashView | undefined;
 	readonly metrics: Metrics;
 	readonly authenticator: Authenticator;
 	readonly version: string;
@@ -91,6 +95,7 @@ async function describeStatus({
 	launcher,
 	sessions,
 	absences,
+	crashes,
 	version,
 	isDraining,
 }: AdminDependencies): Promise<object> {
@@ -111,6 +116,7 @@ async function describeStatus({
 			path: `/servers/${server.name}/mcp`,
 			sessions: counts.get(server.name) ?? 0,
 			...describeAbsence(absences.of(server.name)),
+			...describeCrashes(crashes(server.name)),
 			recent: reports.filter((report) => report.server === server.name).map(({ server: _, ...report }) => report),
 		})),
 	};
@@ -119,4 +125,9 @@ async function describeStatus({
 /** Why aggregated endpoints are without a server, if they are. */
 function describeAbsence(absence: Absence | undefined): { absent?: Absence } {
 	return absence === undefined ? {} : { absent: absence };
+}
+
+/** Why a server is started later or not at all, if it is. */
+function describeCrashes(crashes: CrashView | undefined): { crashes?: CrashView } {
+	return crashes === undefined ? {} : { crashes };
 }

@@ -5,14 +5,22 @@
  * catalog says that sessions have an Instance together, the Lease is that of SharedInstances, and they have seats.
  */
 import { hash } from 'node:crypto';
-import { SlipwayError } from '../errors.ts';
+import { type ErrorCode, SlipwayError } from '../errors.ts';
 import type { PrincipalId, ServerName } from '../ids.ts';
 import type { Launcher, ServerView } from '../launcher/contract.ts';
 import { Upstream } from '../mcp/upstream.ts';
+import { type Chance, CrashGuard, type Subject } from './crash-guard.ts';
+import type { CrashView } from './crash-record.ts';
 import { Eras } from './eras.ts';
 import type { Lease, LeaseRequest } from './lease.ts';
 import { type Opened, type Opener, open } from './opening.ts';
 import { SharedInstances } from './shared-instances.ts';
+
+export interface PoolOptions {
+	/** Told of every Instance that we did not end. */
+	readonly onDeath?: ((server: ServerName, cause: ErrorCode) => void) | undefined;
+	readonly chance?: Chance | undefined;
+}
 
 /** INVARIANT: `#leases` holds what was given and is not over; after `stop` it is empty. */
 export class Pool {
@@ -21,9 +29,13 @@ export class Pool {
 	readonly #launcher: Launcher;
 	readonly #leases = new Set<Lease>();
 	readonly #eras = new Eras();
+	readonly #guard: CrashGuard;
+	readonly #onDeath: PoolOptions['onDeath'];
 
-	constructor(launcher: Launcher) {
+	constructor(launcher: Launcher, { onDeath, chance }: PoolOptions = {}) {
 		this.#launcher = launcher;
+		this.#onDeath = onDeath;
+		this.#guard = new CrashGuard(chance);
 		this.shared = new SharedInstances({
 			open: (request, opener) => this.open(request, opener),
 			find: (server) => this.#viewOf(server),
@@ -39,21 +51,36 @@ export class Pool {
 	async open(request: LeaseRequest, opener: Opener): Promise<Opened> {
 		const { server, signal } = request;
 		let lease: Lease | undefined;
-		const launch = async (): Promise<Lease> => {
-			lease = await this.#acquire(request);
-			return lease;
-		};
 		const onAbort = (): void => void lease?.release('prompt');
 		signal.addEventListener('abort', onAbort);
-		const facts = this.#eras.of(server, this.#specOf(server));
+		const subject: Subject = { server, spec: this.#specOf(server) };
+		const facts = this.#eras.of(server, subject.spec);
 		// Before its image is ready a server's spec is not the last word; afterwards another spec is another build.
 		const ready = this.#viewOf(server)?.preparation.kind === 'ready';
+		const attempt = async (launchSignal: AbortSignal): Promise<Opened> => {
+			const launch = async (): Promise<Lease> => {
+				lease = await this.#acquire({ ...request, signal: launchSignal });
+				return lease;
+			};
+			try {
+				return await open(launch, opener, facts);
+			} finally {
+				if (!ready) {
+					this.#eras.keep(server, this.#specOf(server), facts);
+					this.#guard.rename(subject, this.#specOf(server));
+				}
+			}
+		};
 		try {
-			return await open(launch, opener, facts);
+			return await this.#guard.run(subject, signal, attempt);
 		} finally {
-			if (!ready) this.#eras.keep(server, this.#specOf(server), facts);
 			signal.removeEventListener('abort', onAbort);
 		}
+	}
+
+	/** What keeps a server from being started at once; undefined when nothing does. */
+	crashes(server: ServerName): CrashView | undefined {
+		return this.#guard.view({ server, spec: this.#specOf(server) });
 	}
 
 	/** Whether a server is known to speak revision 2026-07-28 by itself; undefined when it was not tried. */
@@ -91,7 +118,10 @@ export class Pool {
 			},
 		};
 		this.#leases.add(lease);
-		void upstream.ended.then(() => this.#leases.delete(lease));
+		void upstream.ended.then(({ code }) => {
+			this.#leases.delete(lease);
+			if (code !== 'SLIPWAY_SESSION_ENDED') this.#onDeath?.(server, code);
+		});
 		if (signal.aborted) {
 			await lease.release('prompt');
 			signal.throwIfAborted();
@@ -102,6 +132,7 @@ export class Pool {
 	/** Looks at the deadlines of everything that is held. */
 	tick(nowMs: number): void {
 		for (const { upstream } of this.#leases) upstream.tick(nowMs);
+		this.#guard.tick();
 		this.shared.tick(nowMs);
 	}
 

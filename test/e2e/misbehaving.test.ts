@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { CRASH_LIMITS } from '../../src/limits.ts';
 import { rawResult } from '../fixtures/raw-result.ts';
 import { answerOf, assertStatus, RawClient, type RpcMessage, textOf } from '../support/client-raw.ts';
 import { connectSdk } from '../support/client-sdk.ts';
@@ -53,6 +54,7 @@ before(async () => {
 		catalog: catalogOf(
 			...entries,
 			fixture('exit-at-once-3', image, ['misbehaving.ts', 'exit-at-once', '3']),
+			fixture('exit-again', image, ['misbehaving.ts', 'exit-at-once', '4']),
 			fixture('no-command', image, ['x'], { command: ['/etc'] }),
 			fixture('conversation', image, ['conversation.ts']),
 		),
@@ -110,6 +112,11 @@ async function metric(name: string, labels: string): Promise<number> {
 	return Number(line?.split(' ').at(-1) ?? 0);
 }
 
+/** How many Instances of a server were started. */
+async function startsOf(server: string): Promise<number> {
+	return (await stack.launcher.report()).filter((report) => report.server === server).length;
+}
+
 describe('what is slow, and servers that do not come up', { concurrency: 5 }, () => {
 	test('one that never reads: calls time out, and what is sent to it is bounded', { timeout: 100_000 }, async () => {
 		const raw = await open('deaf');
@@ -160,6 +167,24 @@ describe('what is slow, and servers that do not come up', { concurrency: 5 }, ()
 			assert.equal(error?.data?.['requestId'], reply.headers.get('x-request-id'));
 		}
 		await assert.rejects(connectSdk(stack.endpoint('exit-at-once')), /SLIPWAY_START_FAILED/);
+	});
+
+	test('one that exits at once again and again: the sixth client is told so at once, and nothing is started', async () => {
+		for (let failure = 0; failure < CRASH_LIMITS.failuresMax; failure++)
+			assert.equal(codeOf(await answerOf(await client('exit-again').sendInitialize())), 'SLIPWAY_START_FAILED');
+		const starts = await startsOf('exit-again');
+		assert.ok(starts >= CRASH_LIMITS.failuresMax);
+		const reply = await client('exit-again').sendInitialize();
+		assertStatus(reply, 503);
+		const retryAfterSeconds = Number(reply.headers.get('retry-after'));
+		assert.ok(retryAfterSeconds > 0 && retryAfterSeconds <= 30, `${retryAfterSeconds}`);
+		const { error } = await answerOf(reply);
+		assert.equal(error?.data?.['code'], 'SLIPWAY_CRASH_LOOP');
+		assert.equal(error?.data?.['server'], 'exit-again');
+		assert.equal(error?.data?.['exitCode'], 4);
+		assert.equal(String(error?.data?.['stderr']).trim(), 'exit-at-once: cannot find my configuration');
+		assert.equal(await startsOf('exit-again'), starts);
+		assert.equal(await metric('slipway_breaker_open', 'server="exit-again"'), 1);
 	});
 
 	test('a command that cannot be run', async () => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { SlipwayError } from '../../src/errors.ts';
-import { AGGREGATE_LIMITS, SESSION_LIMITS } from '../../src/limits.ts';
+import { AGGREGATE_LIMITS, CRASH_LIMITS, SESSION_LIMITS } from '../../src/limits.ts';
 import { askedIn } from '../support/client-modern.ts';
 import type { RpcMessage } from '../support/client-raw.ts';
 import { type Rpc, serverView } from '../support/fake-launcher.ts';
@@ -633,6 +633,7 @@ for (const era of ERAS) {
 				const { error } = await client.ask('tools/call', { name: 'beta__b' });
 				assert.equal(error?.data?.['code'], 'SLIPWAY_IMAGE_MISSING');
 				stack.launcher.beforeLaunch = () => undefined;
+				stack.later(CRASH_LIMITS.permanentFaultMs);
 				const calling = client.ask('tools/call', { name: 'beta__b' });
 				await (await cast.of('beta')).answer('tools/call', { fine: true });
 				assert.equal((await calling).result?.['fine'], true);
@@ -688,6 +689,7 @@ for (const era of ERAS) {
 				const changes = await client.changes();
 				assert.deepEqual(namesIn(await client.ask('tools/list')), ['alpha__a']);
 				stack.launcher.beforeLaunch = () => undefined;
+				stack.later(CRASH_LIMITS.permanentFaultMs);
 				const calling = client.ask('tools/call', { name: 'beta__b' });
 				await (await cast.of('beta')).answer('tools/call');
 				await calling;
@@ -1330,6 +1332,7 @@ describe('a client of the second era', () => {
 			const events = await listen(client, { toolsListChanged: true });
 			await events.next();
 			stack.launcher.beforeLaunch = () => undefined;
+			stack.later(CRASH_LIMITS.permanentFaultMs);
 			const calling = client.call('beta__b').reply();
 			const beta = await cast.of('beta');
 			await beta.answer('tools/call');
@@ -1352,6 +1355,7 @@ describe('a client of the second era', () => {
 			const alpha = await cast.of('alpha');
 			const { id } = await alpha.hear('subscriptions/listen');
 			stack.launcher.beforeLaunch = () => undefined;
+			stack.later(CRASH_LIMITS.permanentFaultMs);
 			const calling = client.call('beta__b').reply();
 			const beta = await cast.of('beta');
 			await beta.answer('tools/call');

@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import type { InstanceEnd } from '../../src/channel.ts';
 import { type ErrorCode, SlipwayError } from '../../src/errors.ts';
 import { INSTANCE_LIMITS, SESSION_LIMITS, SSE_LIMITS } from '../../src/limits.ts';
-import type { FakeInstance, Rpc } from '../support/fake-launcher.ts';
+import { type FakeInstance, type Rpc, serverView } from '../support/fake-launcher.ts';
 import { ask, RawConnection, type Reply, Stream } from '../support/http-client.ts';
 import {
 	call,
@@ -67,6 +67,8 @@ describe('the launcher refuses', () => {
 	test('with each code that it has: the status and code of the table, and no session', async (t) => {
 		const stack = await startHttpStack(t);
 		for (const [code, httpStatus, rpcCode] of table) {
+			// Each of a build of its own: what is wrong with one is not told of another.
+			stack.launcher.state = { ...stack.launcher.state, servers: [serverView('alpha', { spec: code })] };
 			stack.launcher.beforeLaunch = () => {
 				throw new SlipwayError(
 					code,

@@ -17,6 +17,7 @@ import { SILENT_LOG } from '../../src/log.ts';
 import { Metrics } from '../../src/metrics.ts';
 import { Absences } from '../../src/pool/absences.ts';
 import { AggregateTarget } from '../../src/pool/aggregate-target.ts';
+import { REAL_CHANCE } from '../../src/pool/crash-guard.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import { Snapshots } from '../../src/pool/snapshots.ts';
 import { ServerTarget, type Target, type TargetDependencies } from '../../src/pool/target.ts';
@@ -36,13 +37,15 @@ const metrics = new Metrics({
 	instances: () => [],
 	streams: () => 0,
 	startsQueued: () => 0,
+	breakers: () => [],
 	engineReachable: () => true,
 	launcherReachable: () => true,
 });
 
 export class MemoryGateway {
 	readonly launcher = new FakeLauncher();
-	readonly pool = new Pool(this.launcher);
+	/** Nobody has to wait before a server that failed is started again. */
+	readonly pool = new Pool(this.launcher, { chance: { ...REAL_CHANCE, random: () => 0 } });
 	/** Every server that was started, in order. */
 	readonly servers: ModelServer[] = [];
 	readonly tenants = new Tenants({
