@@ -268,16 +268,18 @@ export class LastingServer implements LegacyServer {
 	/** Tells a new Instance what the client told the one before. */
 	#greet(sitting: Sitting): void {
 		const { server, answer } = sitting;
-		const { callTimeoutMs } = this.#options;
 		const method = 'notifications/initialized';
 		this.#greeted = true;
 		server.notify(notificationText(method), { kind: 'notification', method, params: undefined });
-		const told = (request: string, params: object): void =>
-			void ask(server, request, params, { timeoutMs: callTimeoutMs }).catch(() => undefined);
 		if (this.#logLevel !== undefined && own(capabilitiesOf(answer), 'logging') !== undefined)
-			told('logging/setLevel', { level: this.#logLevel });
-		for (const uri of this.#subscriptions.keys()) told('resources/subscribe', { uri });
+			this.#repeat(server, 'logging/setLevel', { level: this.#logLevel });
+		for (const uri of this.#subscriptions.keys()) this.#repeat(server, 'resources/subscribe', { uri });
 		this.#tellIfOther(sitting);
+	}
+
+	/** Tells an Instance what another one has accepted. */
+	#repeat(server: LegacyServer, method: string, params: object): void {
+		ask(server, method, params, { timeoutMs: this.#options.callTimeoutMs }).catch(() => undefined);
 	}
 
 	/** Is it what it should be, and what the client takes it for? */
@@ -341,7 +343,7 @@ export class LastingServer implements LegacyServer {
 		if (!isLearned && !NOTED.has(message.method)) return sitting.server.request(text, message, options);
 		const exchange = watching(options.exchange, (answer, { ok }) => {
 			if (!ok) return;
-			if (page === undefined) this.#note(message);
+			if (page === undefined) this.#note(message, sitting.server);
 			else if (this.#pristine) this.#learn(sitting, page, memberText(answer, 'result') ?? '{}');
 		});
 		return sitting.server.request(text, message, { ...options, exchange });
@@ -382,7 +384,7 @@ export class LastingServer implements LegacyServer {
 		}
 	}
 
-	#note({ method, params = {} }: RequestMessage): void {
+	#note({ method, params = {} }: RequestMessage, by: LegacyServer): void {
 		const level = own(params, 'level');
 		const uri = own(params, 'uri');
 		if (method === 'logging/setLevel' && typeof level === 'string') this.#logLevel = level;
@@ -395,6 +397,8 @@ export class LastingServer implements LegacyServer {
 			this.#subscriptions.set(uri, this.#options.name);
 		else return;
 		this.#options.onMemory();
+		// One that is retiring has taken it; the one that came after it has not heard of it.
+		if (this.#current !== undefined && this.#current.server !== by) this.#repeat(this.#current.server, method, params);
 	}
 }
 

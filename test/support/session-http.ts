@@ -41,9 +41,9 @@ export class SessionHttp {
 	}
 
 	/** Opens the GET stream. */
-	async listen(): Promise<Stream> {
-		const headers = { ...AUTHORIZATION, accept: 'text/event-stream', ...this.#inSession() };
-		return this.#track(new Stream(await ask(this.#stack.port, { path: this.#path, headers })));
+	async listen(options?: { paused?: boolean }): Promise<Stream> {
+		const headers = { ...AUTHORIZATION, accept: 'text/event-stream', ...this.inSession };
+		return this.#track(new Stream(await ask(this.#stack.port, { path: this.#path, headers }), options));
 	}
 
 	/** Ends it with DELETE. */
@@ -51,7 +51,7 @@ export class SessionHttp {
 		return this.#stack.send({
 			method: 'DELETE',
 			path: this.#path,
-			headers: { ...AUTHORIZATION, ...this.#inSession() },
+			headers: { ...AUTHORIZATION, ...this.inSession },
 		});
 	}
 
@@ -59,12 +59,13 @@ export class SessionHttp {
 		return {
 			method: 'POST',
 			path: this.#path,
-			headers: { ...POST_HEADERS, ...this.#inSession() },
+			headers: { ...POST_HEADERS, ...this.inSession },
 			body: toBody(message),
 		};
 	}
 
-	#inSession(): Record<string, string> {
+	/** What its requests name their session with. */
+	get inSession(): Record<string, string> {
 		return this.#id === undefined ? {} : { 'mcp-session-id': this.#id };
 	}
 

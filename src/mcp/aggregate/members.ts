@@ -51,6 +51,8 @@ export class Members<C extends MemberConversation> {
 	readonly #missed = new Set<string>();
 	/** Those that finish what they have. */
 	readonly #retiring = new Set<C>();
+	/** What must not speak now: the ways back, by who wants it. */
+	readonly #holds = new Set<(() => void)[]>();
 	/** The names that there were a moment ago. */
 	#known: string;
 	#over = false;
@@ -117,8 +119,10 @@ export class Members<C extends MemberConversation> {
 	/** Stops what they all say until the way back is called. */
 	hold(): () => void {
 		const releases = [...this.present, ...this.#retiring].map(({ server }) => server.hold());
+		this.#holds.add(releases);
 		return () => {
-			for (const release of releases) release();
+			this.#holds.delete(releases);
+			for (const release of releases.splice(0)) release();
 		};
 	}
 
@@ -147,8 +151,9 @@ export class Members<C extends MemberConversation> {
 			this.#members.delete(name);
 			return [conversation];
 		});
-		await Promise.all([...resting, ...this.#retiring].map((conversation) => conversation.end(patience)));
-		this.#retiring.clear();
+		const retiring = [...this.#retiring];
+		for (const conversation of retiring) this.#retiring.delete(conversation);
+		await Promise.all([...resting, ...retiring].map((conversation) => conversation.end(patience)));
 	}
 
 	async end(patience: Patience): Promise<void> {
@@ -210,6 +215,7 @@ export class Members<C extends MemberConversation> {
 		// It left the catalog while it started.
 		if (this.#members.get(name) !== member) return void conversation.end('prompt');
 		member.conversation = conversation;
+		for (const releases of this.#holds) releases.push(conversation.server.hold());
 		void conversation.server.ended.then(() => {
 			this.#retiring.delete(conversation);
 			if (this.#members.get(name) === member) this.#members.delete(name);
