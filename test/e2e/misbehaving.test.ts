@@ -159,7 +159,8 @@ describe('what is slow, and servers that do not come up', { concurrency: 5 }, ()
 		] as const) {
 			const reply = await client(name).sendInitialize();
 			assertStatus(reply, 502);
-			assert.equal(reply.headers.get('mcp-session-id'), null);
+			// A stream that was opened because the start was slow has one, and it is over with the stream.
+			if (!reply.isStream) assert.equal(reply.headers.get('mcp-session-id'), null);
 			const { error } = await answerOf(reply);
 			assert.equal(error?.data?.['code'], 'SLIPWAY_START_FAILED');
 			assert.equal(error?.data?.['exitCode'], exitCode);
@@ -220,19 +221,16 @@ describe('what is slow, and servers that do not come up', { concurrency: 5 }, ()
 });
 
 describe('servers that end or stop listening', { concurrency: 4 }, () => {
-	test('one that ends after `initialize`: the session is over, and a new one may begin', async () => {
+	test('one that ends after `initialize`: its calls are told so, and soon that it is not started for a while', async () => {
 		const raw = await openOrEnd('exit-after-initialize');
 		for (let round = 0; ; round++) {
-			assert.ok(round < 1000, 'the session lives on without a server');
-			const reply = await raw.send('tools/list');
-			const answer = await answerOf(reply);
-			assert.notEqual(answer.error, undefined);
-			if (reply.status === 404) break;
-			assert.equal(codeOf(answer), 'SLIPWAY_INSTANCE_EXITED');
-			assert.equal(answer.error?.data?.['exitCode'], 1);
+			assert.ok(round < 20, 'it is started again and again');
+			const { error } = await answerOf(await raw.send('tools/list'));
+			assert.equal(error?.data?.['exitCode'], 1);
+			if (error?.data?.['code'] === 'SLIPWAY_CRASH_LOOP') break;
+			assert.equal(error?.data?.['code'], 'SLIPWAY_INSTANCE_EXITED');
 		}
-		await assertOver(raw);
-		assert.equal((await answerOf(await client('exit-after-initialize').sendInitialize())).error, undefined);
+		assert.equal(await raw.end(), 200);
 	});
 
 	test('one that closes its stdout after an answer: nobody waits for longer than a call may take', async () => {
