@@ -34,12 +34,15 @@ export class Conversations {
 		return count;
 	}
 
+	/** Whether a request belongs to a conversation that there is. */
+	has(of: { principal: Principal; target: Target }, request: ModernRequest): boolean {
+		const { ofCaller, client } = this.#place(of, request);
+		return ofCaller !== undefined && (findByState(ofCaller, request) ?? ofCaller.get(client)) !== undefined;
+	}
+
 	/** The conversation that a request belongs to, or a new one. Throws SLIPWAY_SESSIONS_FULL or SLIPWAY_DRAINING. */
 	find({ principal, target }: { principal: Principal; target: Target }, request: ModernRequest): Conversation {
-		const key = `${principal.id}\n${target.name}`;
-		const ofCaller = this.#conversations.get(key) ?? new Map<string, Conversation>();
-		const { capabilities, clientInfo = {} } = request.envelope;
-		const client = target.speaksModern ? '' : hash('sha256', canonical({ capabilities, clientInfo }));
+		const { key, client, ofCaller = new Map<string, Conversation>() } = this.#place({ principal, target }, request);
 		const found = findByState(ofCaller, request) ?? ofCaller.get(client);
 		if (found !== undefined) return found;
 		this.#tenants.makePlace(principal);
@@ -71,6 +74,13 @@ export class Conversations {
 		ofCaller.set(client, conversation);
 		this.#tenants.add(conversation);
 		return conversation;
+	}
+
+	#place({ principal, target }: { principal: Principal; target: Target }, { envelope }: ModernRequest) {
+		const key = `${principal.id}\n${target.name}`;
+		const { capabilities, clientInfo = {} } = envelope;
+		const client = target.speaksModern ? '' : hash('sha256', canonical({ capabilities, clientInfo }));
+		return { key, client, ofCaller: this.#conversations.get(key) };
 	}
 }
 

@@ -11,6 +11,7 @@ import type { ModernRequest } from '../mcp/modern-server.ts';
 import { refuseRemovedMethod } from '../mcp/revisions.ts';
 import type { Callers } from './callers.ts';
 import { HttpReply } from './reply.ts';
+import { sendMessage } from './respond.ts';
 import type { Visit } from './visit.ts';
 
 /** Which of the params Mcp-Name repeats, by method; the last three are of the extension for tasks. */
@@ -36,6 +37,8 @@ export function serveModern({ conversations }: Callers, visit: Visit, request: M
 	const { message } = request;
 	checkHeaders(visit, message);
 	refuseRemovedMethod(message.method);
+	const known = conversations.has(visit, request) ? undefined : visit.target.known(request);
+	if (known !== undefined) return answerKnown(visit, message, known);
 	const conversation = conversations.find(visit, request);
 	const reply = new HttpReply({
 		request: visit.request,
@@ -50,6 +53,11 @@ export function serveModern({ conversations }: Callers, visit: Visit, request: M
 		onSettled: (settled, complete) => conversation.leave(settled, complete),
 	});
 	void conversation.serve(request, reply);
+}
+
+/** Answers with what the server has said before, and starts nothing. */
+function answerKnown({ response, requestId }: Visit, { id }: RequestMessage, result: string): void {
+	sendMessage(response, `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${result}}`, { requestId });
 }
 
 function statusOf(answer: ResponseMessage): number {

@@ -10,7 +10,7 @@ import type { Reply } from '../mcp/exchange.ts';
 import type { ResponseMessage, RpcId } from '../mcp/jsonrpc.ts';
 import { EventStream } from './event-stream.ts';
 import { type Carrier, eventId, type ReplayStore, type StreamRecord } from './replay.ts';
-import { COMMON_HEADERS, endWithin, sendError, toRpcText } from './respond.ts';
+import { sendError, sendMessage, toRpcText } from './respond.ts';
 
 export interface HttpReplyOptions {
 	readonly request: IncomingMessage;
@@ -69,13 +69,7 @@ export class HttpReply implements Reply, Carrier {
 		const { response, headers, requestId, statusOf } = this.#options;
 		if (!this.attached && this.#record === undefined) return;
 		if (this.#stream === undefined) {
-			response.writeHead(statusOf?.(message) ?? 200, {
-				...COMMON_HEADERS,
-				...headers,
-				'content-type': 'application/json',
-				'x-request-id': requestId,
-			});
-			endWithin(response, text);
+			sendMessage(response, text, { requestId, headers, status: statusOf?.(message) ?? 200 });
 		} else this.#send(this.#stream, text);
 		this.#done();
 	}

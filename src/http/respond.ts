@@ -30,6 +30,21 @@ export function endWithin(response: ServerResponse, text = ''): void {
 	}
 }
 
+/** Answers with a JSON-RPC message as the whole of the body. */
+export function sendMessage(
+	response: ServerResponse,
+	text: string,
+	{ requestId, status = 200, headers = {} }: { requestId: string; status?: number; headers?: Record<string, string> },
+): void {
+	response.writeHead(status, {
+		...COMMON_HEADERS,
+		...headers,
+		'content-type': 'application/json',
+		'x-request-id': requestId,
+	});
+	endWithin(response, text);
+}
+
 /** Answers a request with an error, and nothing more of its body is taken. */
 export function sendError(
 	request: IncomingMessage,

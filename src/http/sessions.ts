@@ -78,7 +78,9 @@ export class Sessions {
 
 	/** Notes which sessions are in use, and forgets what is too old. To be called every second or so. */
 	tick(nowMs: number): void {
-		if (nowMs - this.#notedAtMs < SESSION_LIMITS.noteIntervalMs && this.#notedAtMs !== 0) return;
+		// A process that is killed must not make sessions look idle that were in use.
+		const intervalMs = Math.min(SESSION_LIMITS.noteIntervalMs, this.#idleMsMax / 10);
+		if (nowMs - this.#notedAtMs < intervalMs && this.#notedAtMs !== 0) return;
 		this.#notedAtMs = nowMs;
 		const { store } = this.#dependencies;
 		for (const session of this.#kept) store.touchSession(hashOf(session.id), toEpochMs(session.activeAtMs));

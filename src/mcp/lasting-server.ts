@@ -8,20 +8,14 @@
 import type { Patience } from '../channel.ts';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
 import { BRIDGE_LIMITS } from '../limits.ts';
-import type { Call, CallOptions, Exchange, LegacyServer, Standing } from './exchange.ts';
-import {
-	isObject,
-	type NotificationMessage,
-	notificationText,
-	own,
-	type RequestMessage,
-	type ResponseMessage,
-} from './jsonrpc.ts';
+import type { Call, CallOptions, LegacyServer, Standing } from './exchange.ts';
+import { isObject, type NotificationMessage, notificationText, own, type RequestMessage } from './jsonrpc.ts';
 import { type Answer, ask } from './own-request.ts';
 import { PendingCall } from './pending-call.ts';
 import type { SessionMemory } from './session-memory.ts';
 import { type ListPage, pageOf, SNAPSHOT_LISTS, type Snapshot } from './snapshot.ts';
 import { memberText } from './text.ts';
+import { watched } from './watched.ts';
 
 /** A conversation with one Instance, which has answered the client's `initialize`. */
 export interface Sitting {
@@ -37,14 +31,6 @@ export interface Sitting {
 	end(patience: Patience): Promise<void>;
 }
 
-/** What a server said of itself to clients of the kind of this one. */
-export interface SittingSnapshots {
-	/** By what Instances are made of now; undefined when that is not known, or nobody has asked yet. */
-	find(): Snapshot | undefined;
-	/** What it says in a sitting goes there; undefined while it is not known what its Instance was made of. */
-	of(sitting: Sitting): Snapshot | undefined;
-}
-
 export interface LastingServerOptions {
 	/** The name of the server. */
 	readonly name: string;
@@ -53,8 +39,8 @@ export interface LastingServerOptions {
 	readonly first: Sitting | undefined;
 	/** Begins a conversation with a new Instance, with the client's own `initialize`. Rejects with a SlipwayError. */
 	readonly open: () => Promise<Sitting>;
-	/** What the server said of itself before; undefined where it is to be asked each time. */
-	readonly snapshots?: SittingSnapshots | undefined;
+	/** What a server that is made of the same has said to such a client before anybody called anything of it. */
+	readonly snapshot: () => Snapshot | undefined;
 	readonly callTimeoutMs: number;
 	/** An Instance that nobody calls for so long is stopped. */
 	readonly idleStopMs: number;
@@ -97,8 +83,6 @@ export class LastingServer implements LegacyServer {
 	#opening: Promise<Sitting> | undefined;
 	/** Whether the Instance at hand was told that the client is ready. */
 	#greeted = false;
-	/** Whether nobody has called anything of the Instance at hand: what it has may change with that. */
-	#pristine = true;
 	/** The pages of lists that the client was told without an Instance, as it was told them. */
 	readonly #told = new Map<string, { readonly page: ListPage; readonly result: string }>();
 	#activeAtMs = performance.now();
@@ -254,10 +238,7 @@ export class LastingServer implements LegacyServer {
 	#sit(sitting: Sitting): void {
 		this.#current = sitting;
 		this.#greeted = false;
-		this.#pristine = true;
 		this.#activeAtMs = performance.now();
-		// What it said to `initialize` is worth keeping, whatever else it is asked.
-		this.#options.snapshots?.of(sitting);
 		for (const releases of this.#holds) releases.push(sitting.server.hold());
 		void sitting.server.ended.then((reason) => {
 			this.#forget(sitting);
@@ -336,29 +317,20 @@ export class LastingServer implements LegacyServer {
 		exchange.fail(id, toSlipwayError(error));
 	}
 
-	#send(sitting: Sitting, text: string, message: RequestMessage, options: CallOptions): Call {
-		const page = pageOf(message);
-		if (page === undefined && !QUIET.has(message.method)) this.#pristine = false;
-		const isLearned = page !== undefined && this.#pristine && this.#options.snapshots !== undefined;
-		if (!isLearned && !NOTED.has(message.method)) return sitting.server.request(text, message, options);
-		const exchange = watching(options.exchange, (answer, { ok }) => {
-			if (!ok) return;
-			if (page === undefined) this.#note(message, sitting.server);
-			else if (this.#pristine) this.#learn(sitting, page, memberText(answer, 'result') ?? '{}');
+	#send({ server }: Sitting, text: string, message: RequestMessage, options: CallOptions): Call {
+		if (!NOTED.has(message.method)) return server.request(text, message, options);
+		const exchange = watched(options.exchange, (_, { ok }) => {
+			if (ok) this.#note(message);
 		});
-		return sitting.server.request(text, message, { ...options, exchange });
+		return server.request(text, message, { ...options, exchange });
 	}
 
 	/** A page of a list that is known without an Instance. */
 	#findPage(message: RequestMessage): string | undefined {
 		const page = pageOf(message);
-		const result = page === undefined ? undefined : this.#options.snapshots?.find()?.find(page);
+		const result = page === undefined ? undefined : this.#options.snapshot()?.find(page);
 		if (page !== undefined && result !== undefined) this.#told.set(JSON.stringify(page), { page, result });
 		return result;
-	}
-
-	#learn(sitting: Sitting, page: ListPage, result: string): void {
-		this.#options.snapshots?.of(sitting)?.learn(page, result);
 	}
 
 	/** What the client was told without an Instance is looked at when there is one; it is told what has changed. */
@@ -373,7 +345,6 @@ export class LastingServer implements LegacyServer {
 				({ text, message }) => {
 					const now = message.ok ? (memberText(text, 'result') ?? '{}') : undefined;
 					if (now === undefined || now === result) return;
-					this.#learn(sitting, page, now);
 					const method = SNAPSHOT_LISTS.get(page.method);
 					if (method === undefined || changed.has(method)) return;
 					changed.add(method);
@@ -404,24 +375,6 @@ export class LastingServer implements LegacyServer {
 
 /** Requests that are remembered when the server has taken them. */
 const NOTED = new Set(['logging/setLevel', 'resources/subscribe', 'resources/unsubscribe']);
-
-/** Requests that change nothing of what a server has. */
-const QUIET = new Set([...NOTED, 'ping', 'resources/list']);
-
-/** An exchange, with an eye on its answer. */
-function watching(exchange: Exchange, onAnswer: (text: string, message: ResponseMessage) => void): Exchange {
-	return {
-		takes: (message) => exchange.takes(message),
-		tell: (text, message) => exchange.tell(text, message),
-		ask: (question) => exchange.ask(question),
-		answer: (text, message) => {
-			onAnswer(text, message);
-			exchange.answer(text, message);
-		},
-		fail: (id, error) => exchange.fail(id, error),
-		drop: () => exchange.drop(),
-	};
-}
 
 /** Answers a request with a result that is known. */
 function tell(result: string, { id }: RequestMessage, { exchange, onEnd }: CallOptions): Call {

@@ -2,11 +2,17 @@
  * A server as requests of the second era (2026-07-28) see it, and the plain case of one: a server that speaks it
  * itself. Whatever it says passes through; what has no request or subscription that it belongs to has no reader.
  */
-import type { SlipwayError } from '../errors.ts';
+import { SlipwayError } from '../errors.ts';
 import type { Call, Exchange, LegacyServer, Question, Reply, Standing } from './exchange.ts';
-import type { NotificationMessage, RequestMessage, ResponseMessage, RpcId } from './jsonrpc.ts';
-import { answerWith } from './own-request.ts';
-import { type Envelope, REVISIONS, SUBSCRIPTION_KEY } from './revisions.ts';
+import {
+	type NotificationMessage,
+	type RequestMessage,
+	type ResponseMessage,
+	type RpcId,
+	requestText,
+} from './jsonrpc.ts';
+import { type Answer, answerWith } from './own-request.ts';
+import { type Envelope, metaOfEnvelope, REVISIONS, SUBSCRIPTION_KEY } from './revisions.ts';
 import { editMembers } from './text.ts';
 
 /** A request of a client, with what the client says of itself in it. */
@@ -37,6 +43,28 @@ export const LISTEN = 'subscriptions/listen';
 /** Ends a subscription in order. Source: MCP 2026-07-28, basic/patterns/subscriptions#graceful-closure. */
 export function endSubscription(reply: Reply, id: RpcId): void {
 	answerWith(reply, id, { resultType: 'complete', _meta: { [SUBSCRIPTION_KEY]: id } });
+}
+
+/** Makes a request of our own, and takes no messages but the answer. Rejects with a SlipwayError. */
+export function askModern(server: ModernServer, method: string, params: object, envelope: Envelope): Promise<Answer> {
+	const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+	const enveloped = { ...params, _meta: metaOfEnvelope(envelope) };
+	const message: RequestMessage = { kind: 'request', id: 'slipway', method, params: enveloped };
+	try {
+		server.request(
+			{ text: requestText(message.id, method, enveloped), message, envelope },
+			{
+				attached: true,
+				related: () => undefined,
+				answer: (text, answer) => resolve({ text, message: answer }),
+				fail: (_, error) => reject(error),
+				drop: () => reject(new SlipwayError('SLIPWAY_SESSION_ENDED')),
+			},
+		);
+	} catch (error) {
+		reject(error);
+	}
+	return promise;
 }
 
 export class DirectServer implements ModernServer {

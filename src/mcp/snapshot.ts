@@ -44,7 +44,7 @@ export class Snapshot {
 		this.#onChange = onChange;
 	}
 
-	/** The result of `initialize`, as JSON. */
+	/** The result of `initialize` or `server/discover`, as JSON; empty where nobody has asked that. */
 	get initialize(): string {
 		return this.#initialize;
 	}
@@ -59,6 +59,14 @@ export class Snapshot {
 			page = this.#pages.get(keyOf({ method, cursor: page.nextCursor }));
 		}
 		return undefined;
+	}
+
+	/** All pages that are known. */
+	get pages(): (readonly [page: ListPage, result: string])[] {
+		return [...this.#pages].map(([key, { result }]) => {
+			const [method = '', cursor] = key.split(/ (.*)/s, 2);
+			return [{ method, cursor }, result] as const;
+		});
 	}
 
 	/** The server answered `initialize` with that result. */

@@ -49,6 +49,11 @@ export class AggregateTarget implements Target {
 		return this.#options.names() !== undefined;
 	}
 
+	/** It says what it is without asking anybody. */
+	known(): undefined {
+		return undefined;
+	}
+
 	headerParams(tool: string): readonly HeaderParam[] {
 		const { server, name } = splitName(tool) ?? { server: '', name: tool };
 		return this.#dependencies.toolHeaders.of(server, name);

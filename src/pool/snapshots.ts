@@ -3,8 +3,7 @@ import { hash } from 'node:crypto';
 import type { ServerView } from '../launcher/contract.ts';
 import { SNAPSHOT_LIMITS } from '../limits.ts';
 import { canonical } from '../mcp/canonical.ts';
-import type { RequestMessage } from '../mcp/jsonrpc.ts';
-import { envelopeOfInitialize, revisionForInitialize } from '../mcp/revisions.ts';
+import type { Envelope } from '../mcp/revisions.ts';
 import { Snapshot, type SnapshotRecord } from '../mcp/snapshot.ts';
 
 /** Where they outlive the process. */
@@ -29,12 +28,12 @@ export class Snapshots {
 		return this.#kindsOf(spec).get(kind);
 	}
 
-	/** The Snapshot of a build for a kind of client, which was answered so to `initialize`. */
-	learn(spec: string, kind: string, initialize: string): Snapshot {
+	/** The Snapshot of a build for a kind of client, which was answered so to its first words, if it had any. */
+	learn(spec: string, kind: string, initialize = ''): Snapshot {
 		const kinds = this.#kindsOf(spec);
 		const known = kinds.get(kind);
 		if (known !== undefined) {
-			known.learnInitialize(initialize);
+			if (initialize !== '') known.learnInitialize(initialize);
 			return known;
 		}
 		const snapshot = this.#make(spec, kind, { initialize, lists: {} });
@@ -68,7 +67,6 @@ export class Snapshots {
  * Clients of a kind are told the same: it is what a server may look at when it says what it has. A server that several
  * have together is told of no client.
  */
-export function kindOf(initialize: RequestMessage, isolation: ServerView['isolation']): string {
-	const capabilities = isolation === 'session' ? envelopeOfInitialize(initialize).capabilities : {};
-	return `${revisionForInitialize(initialize)} ${hash('sha256', canonical(capabilities))}`;
+export function kindOf(revision: string, { capabilities }: Envelope, isolation: ServerView['isolation']): string {
+	return `${revision} ${hash('sha256', canonical(isolation === 'session' ? capabilities : {}))}`;
 }

@@ -6,14 +6,14 @@ import type { Log } from '../log.ts';
 import type { LegacyServer, Standing } from '../mcp/exchange.ts';
 import type { HeaderParam } from '../mcp/header-params.ts';
 import { classify, isObject, own, type RequestMessage, type RpcId } from '../mcp/jsonrpc.ts';
-import { LastingServer, type Sitting, type SittingSnapshots } from '../mcp/lasting-server.ts';
+import { LastingServer, type Sitting } from '../mcp/lasting-server.ts';
 import { LegacyEmulation } from '../mcp/legacy-emulation.ts';
 import { ModernBridge } from '../mcp/modern-bridge.ts';
-import { DirectServer, type ModernServer } from '../mcp/modern-server.ts';
+import { DirectServer, type ModernRequest, type ModernServer } from '../mcp/modern-server.ts';
 import type { Answer } from '../mcp/own-request.ts';
 import { type Envelope, envelopeOfInitialize, metaOfEnvelope } from '../mcp/revisions.ts';
 import type { SessionMemory } from '../mcp/session-memory.ts';
-import { memberText } from '../mcp/text.ts';
+import { pageOf } from '../mcp/snapshot.ts';
 import type { UpstreamObserver } from '../mcp/upstream.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Absences } from './absences.ts';
@@ -22,8 +22,9 @@ import { LateStanding } from './late-standing.ts';
 import type { LeaseRequest } from './lease.ts';
 import type { Opened, Opener } from './opening.ts';
 import type { Pool } from './pool.ts';
+import { ServerSnapshots } from './server-snapshots.ts';
 import type { SeatRequest } from './shared-instances.ts';
-import { kindOf, type Snapshots } from './snapshots.ts';
+import type { Snapshots } from './snapshots.ts';
 import type { ToolHeaders } from './tool-headers.ts';
 
 /** Who opens a conversation, and how it gives up. */
@@ -76,6 +77,8 @@ export interface Target {
 	readonly callTimeoutMs: number;
 	/** Whether it is in the catalog, and enabled. */
 	readonly served: boolean;
+	/** The result of a request of the second era that is known without an Instance, as JSON. */
+	known(request: ModernRequest): string | undefined;
 	/** Whether it speaks 2026-07-28 by itself; undefined when that was not tried. */
 	readonly speaksModern: boolean | undefined;
 	/** The arguments that a tool wants repeated in headers, as far as that is known. */
@@ -103,6 +106,8 @@ export interface TargetDependencies {
 export class ServerTarget implements Target {
 	readonly name: string;
 	readonly callTimeoutMs: number;
+	/** What it has said of itself. */
+	readonly snapshots: ServerSnapshots;
 	readonly #server: ServerView;
 	readonly #dependencies: TargetDependencies;
 
@@ -111,6 +116,7 @@ export class ServerTarget implements Target {
 		this.callTimeoutMs = server.callTimeoutMs;
 		this.#server = server;
 		this.#dependencies = dependencies;
+		this.snapshots = new ServerSnapshots(dependencies.snapshots, () => this.#view);
 	}
 
 	get served(): boolean {
@@ -126,12 +132,19 @@ export class ServerTarget implements Target {
 		return this.#dependencies.pool.speaksModern(this.#server.name);
 	}
 
+	known({ message, envelope }: ModernRequest): string | undefined {
+		const snapshot = this.snapshots.ofModern(envelope);
+		if (message.method === 'server/discover') return snapshot?.initialize || undefined;
+		const page = pageOf(message);
+		return page === undefined ? undefined : snapshot?.find(page);
+	}
+
 	headerParams(tool: string): readonly HeaderParam[] {
 		return this.#dependencies.toolHeaders.of(this.name, tool);
 	}
 
 	async openLegacy(text: string, message: RequestMessage, options: LegacyOptions): Promise<OpenedLegacy> {
-		const known = this.#snapshots(message)?.find();
+		const known = this.snapshots.ofLegacy(message);
 		const first = known === undefined ? await this.sit(text, message, options) : undefined;
 		const answer = first?.answer ?? answerWithResult(message.id, known?.initialize ?? '{}');
 		const revision = revisionIn(answer) ?? '';
@@ -146,6 +159,10 @@ export class ServerTarget implements Target {
 
 	/** A conversation of the first era with one Instance, which ends with it. Rejects with a SlipwayError. */
 	async sit(text: string, message: RequestMessage, options: LegacyOptions): Promise<Sitting> {
+		return this.snapshots.listenInLegacy(await this.#sit(text, message, options), message);
+	}
+
+	async #sit(text: string, message: RequestMessage, options: LegacyOptions): Promise<Sitting> {
 		const { standing } = options;
 		const request = this.#seatRequest(options);
 		if (request !== undefined) {
@@ -174,7 +191,7 @@ export class ServerTarget implements Target {
 			first,
 			open: () => this.sit(memory.initialize, message, options),
 			callTimeoutMs: this.callTimeoutMs,
-			snapshots: this.#snapshots(message),
+			snapshot: () => this.snapshots.ofLegacy(message),
 			idleStopMs: this.idleStopMs,
 			standing: options.standing,
 			onMemory: options.onMemory,
@@ -215,30 +232,12 @@ export class ServerTarget implements Target {
 		return this.#dependencies.find(this.name) ?? this.#server;
 	}
 
-	/** What the server said of itself to clients like this one; undefined where it is to be asked each time. */
-	#snapshots(initialize: RequestMessage): SittingSnapshots | undefined {
-		const { snapshots } = this.#dependencies;
-		const { snapshot, isolation } = this.#view;
-		if (!snapshot) return undefined;
-		const kind = kindOf(initialize, isolation);
-		return {
-			find: () => {
-				const spec = this.#specNow;
-				return spec === undefined ? undefined : snapshots.find(spec, kind);
-			},
-			of: ({ build: { spec }, answer: { text, message } }) => {
-				if (spec === undefined || !message.ok) return undefined;
-				return snapshots.learn(spec, kind, memberText(text, 'result') ?? '{}');
-			},
-		};
-	}
-
 	async openModern(envelope: Envelope, options: OpenOptions): Promise<ModernConversation> {
 		const request = this.#seatRequest(options);
 		if (request !== undefined) {
 			const { server, answer, build, leave } = await this.#dependencies.pool.shared.seatModern(request);
 			return {
-				server,
+				server: this.snapshots.listenInModern(server, build, envelope),
 				personal: false,
 				capabilities: capabilitiesIn(answer),
 				idleStopMs: this.idleStopMs,
@@ -263,7 +262,7 @@ export class ServerTarget implements Target {
 					});
 		standing.become(server);
 		return {
-			server,
+			server: this.snapshots.listenInModern(server, build, envelope),
 			personal: era === 'legacy',
 			capabilities: capabilitiesIn(answer),
 			idleStopMs: this.idleStopMs,
@@ -348,9 +347,17 @@ function revisionIn({ message }: Answer): string | undefined {
 
 /** The client's `initialize`, as it is remembered. */
 export function initializeIn({ initialize }: SessionMemory): RequestMessage {
-	const message = classify(JSON.parse(initialize));
+	const message = classify(parseOrUndefined(initialize));
 	if (message?.kind !== 'request') throw new SlipwayError('SLIPWAY_SESSION_UNKNOWN');
 	return message;
+}
+
+function parseOrUndefined(text: string): unknown {
+	try {
+		return JSON.parse(text);
+	} catch {
+		return undefined;
+	}
 }
 
 function answerWithResult(id: RpcId, result: string): Answer {

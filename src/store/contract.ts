@@ -23,6 +23,7 @@ export interface KeyStore {
 
 /** Sessions are known by the hash of their id alone. */
 export interface SessionStore {
+	/** What is damaged is not found. */
 	findSession(idHash: string): StoredSession | undefined;
 	/** Keeps a session, new or changed. */
 	saveSession(idHash: string, session: StoredSession): void;

@@ -44,7 +44,16 @@ export function openSqliteStore(folder: string): Store {
 	};
 }
 
-const subscriptionsSchema = z.array(z.tuple([z.string(), z.string()]));
+/** A text that is JSON, as what it says. */
+const jsonText = z.string().transform((text, context): unknown => {
+	try {
+		return JSON.parse(text);
+	} catch {
+		context.addIssue({ code: 'custom', message: 'no JSON' });
+		return z.NEVER;
+	}
+});
+const subscriptionsSchema = jsonText.pipe(z.array(z.tuple([z.string(), z.string()])));
 const rowSchema = z.object({
 	principal: z.string(),
 	target: z.string(),
@@ -66,7 +75,8 @@ function sessionsIn(database: DatabaseSync): SessionStore {
 	return {
 		findSession: (idHash) => {
 			const row = rowSchema.optional().parse(find.get(idHash));
-			return row === undefined
+			const subscriptions = row === undefined ? undefined : subscriptionsSchema.safeParse(row.subscriptions).data;
+			return row === undefined || subscriptions === undefined
 				? undefined
 				: {
 						principal: row.principal,
@@ -75,7 +85,7 @@ function sessionsIn(database: DatabaseSync): SessionStore {
 						revision: row.revision,
 						spec: row.spec,
 						logLevel: row.log_level ?? undefined,
-						subscriptions: subscriptionsSchema.parse(JSON.parse(row.subscriptions)),
+						subscriptions,
 						createdAtMs: row.created_at_ms,
 						activeAtMs: row.active_at_ms,
 					};
@@ -107,7 +117,7 @@ function sessionsIn(database: DatabaseSync): SessionStore {
 	};
 }
 
-const recordSchema = z.object({ initialize: z.string(), lists: z.record(z.string(), z.string()) });
+const recordSchema = jsonText.pipe(z.object({ initialize: z.string(), lists: z.record(z.string(), z.string()) }));
 const snapshotSchema = z.object({ kind: z.string(), record: z.string() });
 
 function snapshotsIn(database: DatabaseSync): SnapshotStore {
@@ -122,7 +132,10 @@ function snapshotsIn(database: DatabaseSync): SnapshotStore {
 			snapshotSchema
 				.array()
 				.parse(find.all(spec))
-				.map(({ kind, record }) => [kind, recordSchema.parse(JSON.parse(record))] as const),
+				.flatMap(({ kind, record }) => {
+					const { data } = recordSchema.safeParse(record);
+					return data === undefined ? [] : [[kind, data] as const];
+				}),
 		saveSnapshot: (spec, kind, record) => {
 			save.run(spec, kind, JSON.stringify(record), Date.now());
 		},

@@ -4,9 +4,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { INSTANCE_LIMITS } from '../../src/limits.ts';
 import { serverView } from '../support/fake-launcher.ts';
 import type { Reply } from '../support/http-client.ts';
 import { call, type HttpStack, startHttpStack } from '../support/http-stack.ts';
+import { ModernHttp } from '../support/modern-http.ts';
 import { Cast, methodsTo, notification, type Script } from '../support/played-server.ts';
 import { SessionHttp } from '../support/session-http.ts';
 
@@ -70,9 +72,7 @@ function list(session: SessionHttp, method = 'tools/list', params?: object): Pro
 }
 
 async function toolsOf(session: SessionHttp): Promise<unknown[]> {
-	const tools: unknown = (await list(session)).rpc.result?.['tools'];
-	assert.ok(Array.isArray(tools));
-	return tools.map(({ name }) => name);
+	return namesOf(await list(session));
 }
 
 describe('a server that has said what it has', () => {
@@ -253,3 +253,64 @@ describe('a list with pages', () => {
 		await asking;
 	});
 });
+
+for (const era of ['legacy', 'modern'] as const)
+	describe(`for clients of the second era, a server of the ${era} one`, () => {
+		async function startIn(t: Test) {
+			const { stack, cast, has } = await start(t);
+			cast.recast({ snap: { ...scriptOf(has), era } });
+			const client = new ModernHttp(stack, { path: PATH, capabilities: {} });
+			const [discovered, listed] = [await client.send('server/discover'), await client.send('tools/list')];
+			assert.equal(stack.launcher.launches, 1);
+			return { stack, cast, has, client, discovered, listed };
+		}
+
+		/** Nobody asks for anything until its Instance is stopped. */
+		async function idle({ stack, cast }: { stack: HttpStack; cast: Cast }): Promise<void> {
+			const { instance } = await cast.of('snap');
+			stack.later(INSTANCE_LIMITS.idleStopMs + 1);
+			await instance.ended;
+			while (stack.launcher.live.size > 0) await new Promise(setImmediate);
+		}
+
+		test('is not started for discovery and lists, and is for a call', async (t) => {
+			const setting = await startIn(t);
+			const { stack, client, discovered, listed } = setting;
+			await idle(setting);
+			assert.deepEqual((await client.send('server/discover')).rpc.result, discovered.rpc.result);
+			assert.deepEqual((await client.send('tools/list')).rpc.result, listed.rpc.result);
+			assert.equal(stack.launcher.launches, 1);
+			const { rpc } = await client.call('a').reply();
+			assert.equal(rpc.result?.['echo'], 'a');
+			assert.equal(stack.launcher.launches, 2);
+		});
+
+		test('is started for a client that can do something else', async (t) => {
+			const setting = await startIn(t);
+			const { stack } = setting;
+			await idle(setting);
+			const other = new ModernHttp(stack, { path: PATH, capabilities: { sampling: {} } });
+			assert.equal((await other.send('tools/list')).status, 200);
+			assert.equal(stack.launcher.launches, 2);
+		});
+
+		test('is asked again when there is an Instance, for who comes next', async (t) => {
+			const setting = await startIn(t);
+			const { stack, has, client } = setting;
+			await idle(setting);
+			has.tools = ['changed'];
+			await client.call('a').reply();
+			const now = await client.send('tools/list');
+			assert.deepEqual(namesOf(now), ['changed']);
+			stack.later(INSTANCE_LIMITS.idleStopMs + 1);
+			while (stack.launcher.live.size > 0) await new Promise(setImmediate);
+			assert.deepEqual(namesOf(await client.send('tools/list')), ['changed']);
+			assert.equal(stack.launcher.launches, 2);
+		});
+	});
+
+function namesOf({ rpc }: Reply): unknown[] {
+	const tools: unknown = rpc.result?.['tools'];
+	assert.ok(Array.isArray(tools));
+	return tools.map(({ name }) => name);
+}

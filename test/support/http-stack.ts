@@ -65,6 +65,8 @@ export interface HttpStack {
 	later(ms: number): void;
 	/** Stops it, and fails when an Instance is left. Idempotent. */
 	stop(): Promise<void>;
+	/** Stops it without a word to the store, as if it had been killed. */
+	kill(): Promise<void>;
 }
 
 export function initializeRequest(revision = '2025-11-25', capabilities: object = {}): Rpc {
@@ -93,11 +95,13 @@ export async function startHttpStack(t: TestContext, options: StackOptions = {})
 	const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'slipway-http-')));
 	const launcher = new FakeLauncher();
 	const store = openSqliteStore(folder);
+	let killed = false;
+	const mortal = new Proxy(store, { get: (all, name) => (killed ? () => undefined : Reflect.get(all, name)) });
 	const gateway = new Gateway({
 		config: { ...readConfig({}), port: 0, ...options.config },
 		apiKey: options.apiKey === null ? undefined : (options.apiKey ?? API_KEY),
 		launcher,
-		store,
+		store: mortal,
 		log: options.log ?? SILENT_LOG,
 		version: 'test',
 	});
@@ -135,6 +139,10 @@ export async function startHttpStack(t: TestContext, options: StackOptions = {})
 		stop: () => {
 			stopped ??= stop();
 			return stopped;
+		},
+		kill: () => {
+			killed = true;
+			return stack.stop();
 		},
 	};
 	t.after(() => stack.stop());

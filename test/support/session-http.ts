@@ -9,9 +9,16 @@ export class SessionHttp {
 	readonly #path: string;
 	#id: string | undefined;
 
-	constructor(stack: HttpStack, path: string) {
+	/** @param id of a session that there is already */
+	constructor(stack: HttpStack, path: string, id?: string) {
 		this.#stack = stack;
 		this.#path = path;
+		this.#id = id;
+	}
+
+	get id(): string {
+		assert.ok(this.#id !== undefined, 'there is no session');
+		return this.#id;
 	}
 
 	/** Sends `initialize`, and is in the session that it got from then on. */

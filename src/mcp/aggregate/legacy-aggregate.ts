@@ -17,6 +17,7 @@ import { PendingCall } from '../pending-call.ts';
 import { revisionForInitialize } from '../revisions.ts';
 import type { SessionMemory } from '../session-memory.ts';
 import { editMembers, replaceId } from '../text.ts';
+import { watched } from '../watched.ts';
 import { AGGREGATE_CAPABILITIES, LIST_CHANGES, taskIdIn } from './capabilities.ts';
 import { Directory, LISTS, type ListKind } from './directory.ts';
 import { type MemberConversation, Members } from './members.ts';
@@ -205,19 +206,11 @@ export class LegacyAggregate implements LegacyServer {
 
 	/** The exchange, with an eye on the tasks and subscriptions that come of it. */
 	#noting(exchange: Exchange, server: string, request: RequestMessage): Exchange {
-		return {
-			takes: (message) => exchange.takes(message),
-			tell: (text, message) => exchange.tell(text, message),
-			ask: (question) => exchange.ask(question),
-			answer: (text, message) => {
-				const taskId = message.ok && isObject(message.result) ? taskIdIn(message.result) : undefined;
-				if (taskId !== undefined) this.#directory.noteTask(taskId, server);
-				if (message.ok) this.#noteSubscription(request, server);
-				exchange.answer(text, message);
-			},
-			fail: (id, error) => exchange.fail(id, error),
-			drop: () => exchange.drop(),
-		};
+		return watched(exchange, (_, message) => {
+			const taskId = message.ok && isObject(message.result) ? taskIdIn(message.result) : undefined;
+			if (taskId !== undefined) this.#directory.noteTask(taskId, server);
+			if (message.ok) this.#noteSubscription(request, server);
+		});
 	}
 
 	#noteSubscription({ method, params = {} }: RequestMessage, server: string): void {

@@ -2,12 +2,11 @@
 import type { Patience } from '../../channel.ts';
 import { RPC_CODES, SlipwayError, toSlipwayError } from '../../errors.ts';
 import type { Call, Reply } from '../exchange.ts';
-import { isObject, notificationText, own, type RequestMessage, requestText } from '../jsonrpc.ts';
+import { isObject, notificationText, own, type RequestMessage } from '../jsonrpc.ts';
 import { completeResult } from '../modern-results.ts';
-import { LISTEN, type ModernRequest, type ModernServer } from '../modern-server.ts';
-import type { Answer } from '../own-request.ts';
+import { askModern, LISTEN, type ModernRequest, type ModernServer } from '../modern-server.ts';
 import { PendingCall } from '../pending-call.ts';
-import { type Envelope, metaOfEnvelope, REVISIONS } from '../revisions.ts';
+import { type Envelope, REVISIONS } from '../revisions.ts';
 import { editMembers, replaceId } from '../text.ts';
 import { AGGREGATE_CAPABILITIES, LIST_CHANGES, taskIdIn } from './capabilities.ts';
 import { Directory, LISTS, type ListKind } from './directory.ts';
@@ -56,7 +55,7 @@ export class ModernAggregate implements ModernServer {
 		});
 		this.#directory = new Directory({
 			members: this.#members,
-			ask: ({ server }, method, params) => this.#ask(server, method, params),
+			ask: ({ server }, method, params) => askModern(server, method, params, options.envelope),
 			onLate: () => this.#tellChanged(),
 			onMissing: options.onMissing,
 		});
@@ -152,7 +151,7 @@ export class ModernAggregate implements ModernServer {
 		const { id, method, params = {} } = message;
 		const { text: answer, message: outcome } = await search(message, {
 			candidates: isNamed(message) ? [] : await this.#members.openAll(),
-			ask: ([, { server }]) => this.#ask(server, method, params),
+			ask: ([, { server }]) => askModern(server, method, params, this.#options.envelope),
 			notFoundCode: RPC_CODES.invalidParams,
 			isOver: () => call.over,
 		});
@@ -192,24 +191,6 @@ export class ModernAggregate implements ModernServer {
 				reply.drop();
 			},
 		};
-	}
-
-	#ask(server: ModernServer, method: string, params: object): Promise<Answer> {
-		const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-		const { envelope } = this.#options;
-		const enveloped = { ...params, _meta: metaOfEnvelope(envelope) };
-		const message: RequestMessage = { kind: 'request', id: 'slipway', method, params: enveloped };
-		server.request(
-			{ text: requestText(message.id, method, enveloped), message, envelope },
-			{
-				attached: true,
-				related: () => undefined,
-				answer: (text, answer) => resolve({ text, message: answer }),
-				fail: (_, error) => reject(error),
-				drop: () => reject(new SlipwayError('SLIPWAY_SESSION_ENDED')),
-			},
-		);
-		return promise;
 	}
 
 	#tellChanged(): void {
