@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, type TestContext, test } from 'node:test';
 import { SlipwayError } from '../../src/errors.ts';
+import type { StoredSession } from '../../src/store/contract.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
 
 async function folder(t: TestContext): Promise<string> {
@@ -70,5 +71,128 @@ describe('the SQLite store', () => {
 					error.code === 'SLIPWAY_CONFIG_INVALID' &&
 					/SLIPWAY_DATA/.test(error.message),
 			);
+	});
+});
+
+const SESSION: StoredSession = {
+	principal: 'operator',
+	target: 'alpha',
+	initialize: '{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"clientInfo":{"name":"\\u0000 \u2028 😀 \'"}}}',
+	revision: '2025-11-25',
+	spec: 'sha256:one',
+	logLevel: 'error',
+	subscriptions: [
+		['test://a', 'alpha'],
+		["test://'; DROP TABLE sessions; --", 'beta'],
+	],
+	createdAtMs: 1_000,
+	activeAtMs: 2_000,
+};
+
+describe('sessions in the SQLite store', () => {
+	test('are there with all that they were saved with, for the next process too, and are changed as a whole', async (t) => {
+		const path = await folder(t);
+		const first = openSqliteStore(path);
+		const bare = { ...SESSION, logLevel: undefined, subscriptions: [], spec: '' };
+		first.saveSession('one', SESSION);
+		first.saveSession('two', bare);
+		assert.deepEqual(first.findSession('one'), SESSION);
+		assert.equal(first.findSession('three'), undefined);
+		first.close();
+		const second = openSqliteStore(path);
+		assert.deepEqual(second.findSession('one'), SESSION);
+		assert.deepEqual(second.findSession('two'), bare);
+		second.saveSession('one', { ...bare, activeAtMs: 3_000 });
+		assert.deepEqual(second.findSession('one'), { ...bare, activeAtMs: 3_000 });
+		second.close();
+	});
+
+	test('are used when that is noted, and gone when they are deleted; of others nothing changes', async (t) => {
+		const store = openSqliteStore(await folder(t));
+		store.saveSession('one', SESSION);
+		store.saveSession('two', SESSION);
+		store.touchSession('one', 5_000.6);
+		store.touchSession('three', 5_000);
+		assert.deepEqual(store.findSession('one'), { ...SESSION, activeAtMs: 5_001 });
+		assert.deepEqual(store.findSession('two'), SESSION);
+		assert.equal(store.findSession('three'), undefined, 'a use makes no session');
+		store.deleteSession('one');
+		store.deleteSession('one');
+		assert.equal(store.findSession('one'), undefined);
+		assert.deepEqual(store.findSession('two'), SESSION);
+		store.close();
+	});
+
+	test('are saved with times that have fractions', async (t) => {
+		const store = openSqliteStore(await folder(t));
+		store.saveSession('one', { ...SESSION, createdAtMs: 1_000.25, activeAtMs: 2_000.75 });
+		assert.deepEqual(store.findSession('one'), { ...SESSION, createdAtMs: 1_000, activeAtMs: 2_001 });
+		store.close();
+	});
+
+	test('are forgotten when they were used, or made, before a time, and not at it', async (t) => {
+		const store = openSqliteStore(await folder(t));
+		const save = (id: string, createdAtMs: number, activeAtMs: number): void =>
+			store.saveSession(id, { ...SESSION, createdAtMs, activeAtMs });
+		save('idle', 100, 199);
+		save('old', 99, 300);
+		save('just', 100, 200);
+		save('new', 300, 300);
+		assert.equal(store.deleteSessionsBefore(200, 100), 2);
+		assert.equal(store.deleteSessionsBefore(200, 100), 0);
+		const left = ['idle', 'old', 'just', 'new'].filter((id) => store.findSession(id) !== undefined);
+		assert.deepEqual(left, ['just', 'new']);
+		store.close();
+	});
+
+	test('with damaged subscriptions are not found, and harm no other', async (t) => {
+		const path = await folder(t);
+		const store = openSqliteStore(path);
+		store.saveSession('good', SESSION);
+		const database = new DatabaseSync(join(path, 'slipway.db'));
+		for (const damaged of ['', 'nonsense', 'null', '{}', '[1]', '[["a"]]', '[["a","b","c"]]', '[["a",1]]']) {
+			store.saveSession('bad', SESSION);
+			database.prepare("UPDATE sessions SET subscriptions = ? WHERE id_hash = 'bad'").run(damaged);
+			assert.equal(store.findSession('bad'), undefined, damaged);
+		}
+		assert.deepEqual(store.findSession('good'), SESSION);
+		store.saveSession('bad', SESSION);
+		assert.deepEqual(store.findSession('bad'), SESSION);
+		database.close();
+		store.close();
+	});
+
+	test('come to a store of the version before with its keys kept', async (t) => {
+		const path = await folder(t);
+		const database = new DatabaseSync(join(path, 'slipway.db'));
+		database.exec(
+			'CREATE TABLE keys (principal TEXT PRIMARY KEY, hash TEXT NOT NULL, created_at TEXT NOT NULL) STRICT; PRAGMA user_version = 1',
+		);
+		database.exec("INSERT INTO keys VALUES ('operator', 'of the version before', '2026-01-01')");
+		database.close();
+		for (const _ of [1, 2]) {
+			const store = openSqliteStore(path);
+			assert.equal(store.findKeyHash('operator'), 'of the version before');
+			store.saveSession('one', SESSION);
+			assert.deepEqual(store.findSession('one'), SESSION);
+			store.close();
+		}
+	});
+});
+
+describe('snapshots in the SQLite store', () => {
+	test('that are damaged are not found, and harm no other', async (t) => {
+		const path = await folder(t);
+		const store = openSqliteStore(path);
+		const snapshot = { initialize: '{}', lists: { 'tools/list': '{"tools":[]}' } };
+		store.saveSnapshot('spec', 'good', snapshot);
+		const database = new DatabaseSync(join(path, 'slipway.db'));
+		for (const damaged of ['', 'nonsense', 'null', '[]', '{"initialize":1,"lists":{}}', '{"initialize":"{}"}']) {
+			store.saveSnapshot('spec', 'bad', snapshot);
+			database.prepare("UPDATE snapshots SET record = ? WHERE kind = 'bad'").run(damaged);
+			assert.deepEqual(store.findSnapshots('spec'), [['good', snapshot]], damaged);
+		}
+		database.close();
+		store.close();
 	});
 });
