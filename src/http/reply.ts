@@ -18,7 +18,7 @@ export interface HttpReplyOptions {
 	readonly requestId: string;
 	/** How many requests wait for an answer. */
 	readonly expected: number;
-	/** Headers of a successful answer. */
+	/** Headers of a successful answer, and of a stream, which begins before it is known whether there will be one. */
 	readonly headers: Readonly<Record<string, string>>;
 	/** Stops the server that writes to us; returns the way to let it go on. */
 	readonly hold: () => () => void;
@@ -69,7 +69,8 @@ export class HttpReply implements Reply, Carrier {
 		const { response, headers, requestId, statusOf } = this.#options;
 		if (!this.attached && this.#record === undefined) return;
 		if (this.#stream === undefined) {
-			sendMessage(response, text, { requestId, headers, status: statusOf?.(message) ?? 200 });
+			const status = statusOf?.(message) ?? 200;
+			sendMessage(response, text, { requestId, headers: message.ok ? headers : {}, status });
 		} else this.#send(this.#stream, text);
 		this.#done();
 	}

@@ -10,7 +10,7 @@
 import { SlipwayError } from '../errors.ts';
 import { INSTANCE_LIMITS } from '../limits.ts';
 import type { Call } from '../mcp/exchange.ts';
-import { notificationText, own, type RequestMessage } from '../mcp/jsonrpc.ts';
+import { isObject, notificationText, own, type RequestMessage } from '../mcp/jsonrpc.ts';
 import { type Answer, ask, askWith } from '../mcp/own-request.ts';
 import {
 	type Envelope,
@@ -19,7 +19,9 @@ import {
 	MODERN_REVISION,
 	metaOfEnvelope,
 	NAMELESS_CLIENT,
+	revisionForInitialize,
 } from '../mcp/revisions.ts';
+import { editMembers } from '../mcp/text.ts';
 import type { EraFacts } from './eras.ts';
 import type { Lease } from './lease.ts';
 
@@ -42,7 +44,8 @@ export interface Opened {
  * Opens a conversation. On failure nothing is left of it.
  *
  * @param launch gives a Lease on a new Instance
- * @throws SlipwayError of the launch or of the server; SLIPWAY_HANDSHAKE_REFUSED when it answers us with an error
+ * @throws SlipwayError of the launch or of the server; SLIPWAY_HANDSHAKE_REFUSED when it answers us with an error, or
+ *   anybody's `initialize` with a revision that is not spoken here
  */
 export async function open(launch: () => Promise<Lease>, opener: Opener, facts: EraFacts): Promise<Opened> {
 	const opening = new Opening(launch, facts);
@@ -89,6 +92,7 @@ class Opening {
 		const lease = await this.#instance();
 		const answer = await ask(lease.upstream, 'initialize', params, { timeoutMs: INSTANCE_LIMITS.startTimeoutMs });
 		if (!answer.message.ok) throw refusal(answer.message.error.message);
+		assertSpoken(answer);
 		this.#facts.modern = false;
 		const opened = this.#begin('legacy', answer);
 		lease.upstream.notify(notificationText('notifications/initialized'));
@@ -101,8 +105,13 @@ class Opening {
 		if (this.#facts.legacy !== false) {
 			try {
 				const { upstream } = await this.#instance();
-				const answer = await askWith(upstream, text, message, { timeoutMs: INSTANCE_LIMITS.startTimeoutMs });
-				if (answer.message.ok) return this.#begin('legacy', answer);
+				const answer = await askWith(upstream, inOurRevision(text, message), message, {
+					timeoutMs: INSTANCE_LIMITS.startTimeoutMs,
+				});
+				if (answer.message.ok) {
+					assertSpoken(answer);
+					return this.#begin('legacy', answer);
+				}
 				refused = answer;
 			} catch (error) {
 				if (this.#facts.legacy || !isExit(error)) throw error;
@@ -187,6 +196,30 @@ function speaksModern({ message }: Answer): boolean {
 	if (!message.ok || typeof message.result !== 'object' || message.result === null) return false;
 	const versions = own(message.result, 'supportedVersions');
 	return Array.isArray(versions) && versions.includes(MODERN_REVISION);
+}
+
+/**
+ * A client's `initialize`, with the newest revision of ours in place of one that we do not speak. Some servers agree to
+ * whatever they are told, and then every request after it would name a revision that is refused here.
+ *
+ * Source: https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#version-negotiation
+ */
+function inOurRevision(text: string, message: RequestMessage): string {
+	const asked = message.params === undefined ? undefined : own(message.params, 'protocolVersion');
+	const revision = revisionForInitialize(message);
+	if (asked === undefined || asked === revision) return text;
+	return editMembers(text, {
+		params: (params = '{}') => editMembers(params, { protocolVersion: JSON.stringify(revision) }),
+	});
+}
+
+/** Throws SLIPWAY_HANDSHAKE_REFUSED for an answer to `initialize` that agrees on nothing that we speak. */
+function assertSpoken({ message }: Answer): void {
+	const result = message.ok ? message.result : undefined;
+	if (!isObject(result)) throw refusal('Its answer to `initialize` is no object.');
+	const revision = own(result, 'protocolVersion');
+	if (typeof revision === 'string' && LEGACY_REVISIONS.includes(revision)) return;
+	throw refusal(`Its answer to \`initialize\` names no revision that is spoken here, but ${JSON.stringify(revision)}.`);
 }
 
 function isExit(error: unknown): error is SlipwayError {

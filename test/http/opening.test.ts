@@ -23,6 +23,7 @@ import {
 	speakModern,
 } from '../support/played-server.ts';
 
+const PING = { jsonrpc: '2.0', id: 1, method: 'ping' };
 const EXITED: InstanceEnd = { cause: 'exited', exitCode: 1, stderr: 'unexpected message' };
 const REFUSAL = { code: -32022, message: 'Unsupported protocol version', data: { supported: ['2026-07-28'] } };
 
@@ -359,6 +360,7 @@ describe('a client of the first era and a server that', () => {
 		instance.say(failure((await instance.hearRequest('server/discover')).id, METHOD_NOT_FOUND));
 		const answer = await answering;
 		assert.deepEqual(answer.rpc, { jsonrpc: '2.0', id: 0, error: words });
+		assert.equal(answer.headers['mcp-session-id'], undefined, 'there is no session to come back to');
 		await instance.ended;
 		assert.equal(stack.launcher.live.size, 0);
 	});
@@ -385,6 +387,66 @@ describe('a client of the first era and a server that', () => {
 		assert.equal(stack.launcher.launches, 2);
 		await stack.open();
 	});
+});
+
+describe('a revision that we do not speak', () => {
+	for (const asked of ['"9999-99-99"', '"2026-07-28"', '5', 'null', '"2025-11-25 "'])
+		test(`is not passed on from a client, which gets the newest that the server has of ours: ${asked}`, async (t) => {
+			const stack = await startHttpStack(t);
+			const odd = '"x":1.0,"clientInfo":{"name":"\\u0041","version":"1"},"capabilities":{}';
+			const answering = stack.post(
+				'alpha',
+				`{"params":{"protocolVersion":${asked},${odd}},"method":"initialize","id":"i","jsonrpc":"2.0"}`,
+			);
+			const instance = await stack.launcher.launched.next();
+			const line = await instance.lines.next();
+			const { id, params } = JSON.parse(line) as { id: number; params: { protocolVersion: string } };
+			assert.equal(
+				line,
+				`{"params":{"protocolVersion":"2025-11-25",${odd}},"method":"initialize","id":${id},"jsonrpc":"2.0"}`,
+			);
+			// Some say what they were told.
+			instance.say(result(id, { ...initialized(), protocolVersion: params.protocolVersion }));
+			const { rpc, headers } = await answering;
+			assert.equal(rpc.result?.['protocolVersion'], '2025-11-25');
+			const pinging = stack.post('alpha', PING, {
+				'mcp-session-id': String(headers['mcp-session-id']),
+				'mcp-protocol-version': '2025-11-25',
+			});
+			await answerNext(instance, 'ping');
+			assert.equal((await pinging).status, 200);
+		});
+
+	const results: unknown[] = [
+		{ ...initialized(), protocolVersion: '9999-99-99' },
+		{ ...initialized(), protocolVersion: '2026-07-28' },
+		{ ...initialized(), protocolVersion: 5 },
+		{},
+		null,
+		'text',
+		[initialized()],
+	];
+	for (const given of results) {
+		test(`of a server is a refusal, to a client of either era: ${JSON.stringify(given)}`, async (t) => {
+			const stack = await startHttpStack(t);
+			const play = async (nth: number, probed: boolean): Promise<void> => {
+				const instance = await instanceOf(stack.launcher, 'alpha', nth);
+				if (probed) instance.say(failure((await instance.hearRequest('server/discover')).id, METHOD_NOT_FOUND));
+				const { id } = await instance.hearRequest('initialize');
+				instance.say(JSON.stringify({ jsonrpc: '2.0', id, result: given }));
+				await instance.ended;
+			};
+			const initializing = stack.post('alpha', initializeRequest());
+			await play(0, false);
+			const answer = await initializing;
+			assert.deepEqual([answer.status, answer.rpc.error?.data?.['code']], [502, 'SLIPWAY_HANDSHAKE_REFUSED']);
+			assert.ok(String(answer.rpc.error?.message).length > 60, 'it says why');
+			assert.equal(answer.headers['mcp-session-id'], undefined);
+			const listing = stranger(stack, 'a').send('tools/list');
+			await play(1, true);
+			assert.equal((await listing).rpc.error?.data?.['code'], 'SLIPWAY_HANDSHAKE_REFUSED');
+		});
+	}
 });
 
 test('the verdict is forgotten when the server is another: its spec has changed', async (t) => {
