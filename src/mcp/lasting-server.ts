@@ -7,7 +7,7 @@
  */
 import type { Patience } from '../channel.ts';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
-import { BRIDGE_LIMITS } from '../limits.ts';
+import { BRIDGE_LIMITS, SESSION_LIMITS } from '../limits.ts';
 import type { Call, CallOptions, LegacyServer, Standing } from './exchange.ts';
 import { isObject, type NotificationMessage, notificationText, own, type RequestMessage } from './jsonrpc.ts';
 import { type Answer, ask } from './own-request.ts';
@@ -127,6 +127,9 @@ export class LastingServer implements LegacyServer {
 		if (this.#current !== undefined) return this.#send(this.#current, text, message, options);
 		const known = this.#opening === undefined ? this.#findPage(message) : undefined;
 		if (known !== undefined) return tell(known, message, options);
+		// The Instance would take no more of them.
+		if (this.#waiting.size >= SESSION_LIMITS.inFlightMax)
+			throw new SlipwayError('SLIPWAY_CALLS_FULL', { retryAfterSeconds: 1 });
 		const call = new PendingCall(() => {
 			this.#waiting.delete(call);
 			options.onEnd?.();
@@ -320,7 +323,7 @@ export class LastingServer implements LegacyServer {
 	#send({ server }: Sitting, text: string, message: RequestMessage, options: CallOptions): Call {
 		if (!NOTED.has(message.method)) return server.request(text, message, options);
 		const exchange = watched(options.exchange, (_, { ok }) => {
-			if (ok) this.#note(message);
+			if (ok) this.#note(message, server);
 		});
 		return server.request(text, message, { ...options, exchange });
 	}

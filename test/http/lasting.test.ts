@@ -316,6 +316,23 @@ describe('a call that waits for an Instance', () => {
 		assert.deepEqual((await answering).rpc, result(1));
 	});
 
+	test('is one of those in flight: one too many is refused at once, and room comes back', async (t) => {
+		const { stack, cast, session, launch } = await asleep(t);
+		const answers = Array.from({ length: SESSION_LIMITS.inFlightMax }, (_, id) => session.post(call(id)));
+		await launches(stack, 2);
+		// Which of them is the one too many, the network says.
+		const refused = await Promise.race([...answers, session.post(call('more'))]);
+		assert.equal(refused.status, 429);
+		assert.equal(refused.headers['retry-after'], '1');
+		assert.equal(refused.rpc.error?.data?.['code'], 'SLIPWAY_CALLS_FULL');
+		await session.post(notification('notifications/cancelled', { requestId: refused.rpc.id === 0 ? 1 : 0 }));
+		answers.push(session.post(call('another')));
+		launch.open();
+		const second = await cast.of('alpha', 1);
+		for (let i = 0; i < SESSION_LIMITS.inFlightMax; i++) await second.answer('tools/call');
+		assert.deepEqual((await answers.at(-1))?.rpc, result('another'));
+	});
+
 	test('and whose client goes away is made all the same: it may come back for the answer', async (t) => {
 		const { stack, cast, launch, session } = await asleep(t);
 		const pending = new ModernHttp(stack, { path: ALPHA }).post(call('left'), session.inSession);
