@@ -316,6 +316,14 @@ export const ERRORS = Object.freeze({
 		'Call again: the next call gets a new Instance. This one may have had effects, and was not repeated.',
 		true,
 	),
+	SLIPWAY_INSTANCE_STALLED: row(
+		200,
+		RPC_CODES.failed,
+		'warn',
+		'The server said nothing any more, call after call, and was ended.',
+		'Send the next request: it gets a new Instance. This one may have had effects: it was not repeated.',
+		true,
+	),
 	SLIPWAY_LINE_TOO_LONG: row(
 		200,
 		RPC_CODES.failed,

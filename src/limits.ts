@@ -66,6 +66,8 @@ export const STDIO_LIMITS = Object.freeze({
 	/** What may wait for a server that does not read its stdin. */
 	stdinQueuedBytesMax: 4 * MIB,
 	stdinStallMs: 30_000,
+	/** Calls that run out of time without a byte from the server, each sent after the one before did: then it is ended. */
+	silentTimeoutsMax: 2,
 	/** Lines on stdout that are no JSON-RPC, in a window, before the Instance is ended. */
 	noiseLinesMax: 100,
 	noiseWindowMs: 10_000,

@@ -89,6 +89,8 @@ interface InFlight {
 	questions: number;
 	/** The place of its last sign of life among those of all calls: its request, and every answer to a question of it. */
 	newness: number;
+	/** How many chunks had come from the server when it was sent. */
+	readonly chunksBefore: number;
 }
 
 /** A question that the server waits for the answer of. */
@@ -130,6 +132,10 @@ export class Upstream implements LegacyServer {
 	/** Why we ended the Instance, where it was not its own doing. */
 	#fault: SlipwayError | undefined;
 	#stdinStuckSinceMs: number | undefined;
+	/** What came from the server, in whatever pieces and of whatever kind. */
+	#chunks = 0;
+	/** Since then: how many calls ran out of time, each sent after the one before had; and the last that was sent by now. */
+	#silence = { timeouts: 0, lastWireId: 0 };
 	#noise = { windowStartMs: 0, lines: 0, told: 0 };
 
 	constructor(channel: Channel, { standing, observer, bounds = SESSION_LIMITS }: UpstreamOptions) {
@@ -141,7 +147,11 @@ export class Upstream implements LegacyServer {
 			{ line: (line) => this.#take(line), tooLong: () => this.#abandon(new SlipwayError('SLIPWAY_LINE_TOO_LONG')) },
 			STDIO_LIMITS.lineBytesMax,
 		);
-		channel.stream.on('data', (chunk: Buffer) => this.#lines.push(chunk));
+		channel.stream.on('data', (chunk: Buffer) => {
+			this.#chunks += 1;
+			this.#silence = { timeouts: 0, lastWireId: 0 };
+			this.#lines.push(chunk);
+		});
 		channel.stream.on('error', () => undefined);
 		this.ended = channel.ended.then((end) => this.#close(this.#explain(end)));
 	}
@@ -195,6 +205,7 @@ export class Upstream implements LegacyServer {
 			deadlineMs: startedAtMs + timeoutMs,
 			questions: 0,
 			newness: ++this.#lastNewness,
+			chunksBefore: this.#chunks,
 		};
 		this.#calls.set(wireId, call);
 		if (lasting) this.#lasting += 1;
@@ -224,7 +235,7 @@ export class Upstream implements LegacyServer {
 	tick(nowMs: number): void {
 		const lastWaitingId = this.#lastWaitingId(nowMs);
 		for (const call of this.#calls.values())
-			if (isOverdue(call, nowMs, call.wireId <= lastWaitingId)) this.#timeOut(call);
+			if (isOverdue(call, nowMs, call.wireId <= lastWaitingId)) this.#timeOut(call, lastWaitingId > 0);
 		if (this.channel.stream.writableLength < STDIO_LIMITS.stdinQueuedBytesMax / 2) this.#stdinStuckSinceMs = undefined;
 		else this.#stdinStuckSinceMs ??= nowMs;
 		if (this.#stdinStuckSinceMs !== undefined && nowMs - this.#stdinStuckSinceMs > STDIO_LIMITS.stdinStallMs) {
@@ -407,14 +418,28 @@ export class Upstream implements LegacyServer {
 		this.#tryWrite(notificationText('notifications/cancelled', { ...params, ...meta }));
 	}
 
-	#timeOut(call: InFlight): void {
+	#timeOut(call: InFlight, isAsking: boolean): void {
+		// They hear of it when the Instance has ended.
+		if (this.#fault !== undefined) return;
+		// A server that may wait for an answer is right to say nothing.
+		if (call.chunksBefore === this.#chunks && !isAsking) this.#countSilence(call);
 		if (!this.#opened) return this.#abandon(new SlipwayError('SLIPWAY_START_TIMEOUT'));
+		if (this.#silence.timeouts >= STDIO_LIMITS.silentTimeoutsMax)
+			return this.#abandon(new SlipwayError('SLIPWAY_INSTANCE_STALLED'));
 		const error = new SlipwayError('SLIPWAY_CALL_TIMEOUT', {
 			reason: `It had ${Math.round((performance.now() - call.startedAtMs) / 1000)} s.`,
 		});
 		this.#finish(call, error.code);
 		this.#tellCancelled({ requestId: call.wireId, reason: 'timeout' });
 		call.exchange.fail(call.id, error);
+	}
+
+	/** One silence counts once, however many calls were sent into it at a time: they may all be slow. */
+	#countSilence(call: InFlight): void {
+		const { timeouts, lastWireId } = this.#silence;
+		// Of a server that we do not read it says nothing.
+		if (this.#holds > 0 || call.wireId <= lastWireId) return;
+		this.#silence = { timeouts: timeouts + 1, lastWireId: this.#lastId };
 	}
 
 	#callOf(wireId: RpcId | undefined): InFlight | undefined {

@@ -714,6 +714,23 @@ test('inputResponses that are no object are refused, and the call can still be c
 	assert.equal((await answering).rpc.result?.['done'], true);
 });
 
+test('a server that hangs is ended after a while, and the next call gets another Instance', async (t) => {
+	const { stack, client, instance } = await open(t, { server: 'quick' });
+	for (const code of ['SLIPWAY_CALL_TIMEOUT', 'SLIPWAY_INSTANCE_STALLED']) {
+		const calling = client.call('hang').reply();
+		await instance.hearRequest('tools/call');
+		stack.later(6_000);
+		assert.equal((await calling).rpc.error?.data?.['code'], code);
+		if (code === 'SLIPWAY_CALL_TIMEOUT') assert.equal((await instance.hear()).method, 'notifications/cancelled');
+	}
+	await instance.ended;
+	const calling = client.call('again').reply();
+	const next = await instanceOf(stack.launcher, 'quick', 1);
+	await speakLegacy(next, { probed: false });
+	await answerNext(next, 'tools/call', { done: true });
+	assert.equal((await calling).rpc.result?.['done'], true);
+});
+
 describe('a requestState', () => {
 	/** It is refused, and the call that it was given for goes on. */
 	async function assertRefused(opened: Opened, refused: readonly Pending[], asking: Awaited<ReturnType<typeof ask>>) {

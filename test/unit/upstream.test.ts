@@ -454,6 +454,90 @@ test('deadlines: each call has its own, told once, and the report says so', asyn
 	assert.ok((await long.ends.next()) instanceof SlipwayError);
 });
 
+describe('a server that says nothing any more', () => {
+	/** Has one more call run out of time. Resolves with what it was told, if it was. */
+	const timeOut = async ({ instance, upstream, send }: ReturnType<typeof setUp>): Promise<Recorder> => {
+		const exchange = send(call(1), 1_000);
+		await instance.hearRequest('tools/call');
+		upstream.tick(performance.now() + 1_001);
+		return exchange;
+	};
+	const codeOf = async ({ ends }: Recorder): Promise<unknown> => Reflect.get(Object(await ends.next()), 'code');
+
+	test(`is ended when ${STDIO_LIMITS.silentTimeoutsMax} calls in a row ran out of time, and its calls are told so`, async () => {
+		const world = setUp();
+		await world.initialize();
+		const lasting = world.send(call(2), Number.POSITIVE_INFINITY);
+		await world.instance.hear();
+		for (let n = 1; n < STDIO_LIMITS.silentTimeoutsMax; n++) {
+			assert.equal(await codeOf(await timeOut(world)), 'SLIPWAY_CALL_TIMEOUT');
+			assert.equal((await world.instance.hear()).method, 'notifications/cancelled');
+		}
+		const last = await timeOut(world);
+		assert.equal(world.instance.stopped, 'prompt');
+		assert.throws(() => world.send(call(3)), { code: 'SLIPWAY_INSTANCE_STALLED' });
+		for (const exchange of [last, lasting]) assert.equal(await codeOf(exchange), 'SLIPWAY_INSTANCE_STALLED');
+		assert.equal((await world.upstream.ended).code, 'SLIPWAY_INSTANCE_STALLED');
+	});
+
+	test('is none yet when several calls run out of time that were sent at a time: they may all be slow', async () => {
+		const world = setUp();
+		await world.initialize();
+		const slow = [1, 2, 3].map((id) => world.send(call(id), 1_000));
+		for (const _ of slow) await world.instance.hearRequest('tools/call');
+		world.upstream.tick(performance.now() + 1_001);
+		for (const exchange of slow) {
+			assert.equal(await codeOf(exchange), 'SLIPWAY_CALL_TIMEOUT');
+			await world.instance.hear();
+		}
+		assert.equal(world.instance.stopped, undefined);
+		assert.equal(await codeOf(await timeOut(world)), 'SLIPWAY_INSTANCE_STALLED');
+	});
+
+	const signs: [what: string, sign: (instance: FakeInstance) => void][] = [
+		['the answer to another call', (instance) => instance.say({ jsonrpc: '2.0', id: 77, result: {} })],
+		['progress', (instance) => instance.say(progress(77))],
+		['a line of its log', (instance) => instance.say(LOG_LINE)],
+		['what is no message', (instance) => instance.say('still here')],
+	];
+	for (const [what, sign] of signs)
+		test(`is another one than one that says at least ${what}, before or between`, async () => {
+			const world = setUp();
+			await world.initialize();
+			for (let n = 0; n < STDIO_LIMITS.silentTimeoutsMax + 1; n++) {
+				const exchange = world.send(call(1), 1_000);
+				await world.instance.hearRequest('tools/call');
+				sign(world.instance);
+				await new Promise((resolve) => setImmediate(resolve));
+				world.upstream.tick(performance.now() + 1_001);
+				assert.equal(await codeOf(exchange), 'SLIPWAY_CALL_TIMEOUT');
+				await world.instance.hear();
+				if (n > 0) continue;
+				assert.equal(await codeOf(await timeOut(world)), 'SLIPWAY_CALL_TIMEOUT');
+				await world.instance.hear();
+			}
+			assert.equal(world.instance.stopped, undefined);
+		});
+
+	test('is another one than one that we do not read, or that waits for an answer', async () => {
+		const world = setUp();
+		await world.initialize();
+		const release = world.upstream.hold();
+		for (let n = 0; n < 3; n++) {
+			assert.equal(await codeOf(await timeOut(world)), 'SLIPWAY_CALL_TIMEOUT');
+			await world.instance.hear();
+		}
+		release();
+		world.instance.say(question('q'));
+		await world.settled();
+		for (let n = 0; n < 3; n++) {
+			assert.equal(await codeOf(await timeOut(world)), 'SLIPWAY_CALL_TIMEOUT');
+			await world.instance.hear();
+		}
+		assert.equal(world.instance.stopped, undefined);
+	});
+});
+
 test('a late answer to initialize finds a server that was stopped', async () => {
 	const { instance, upstream, send } = setUp();
 	const exchange = send({ jsonrpc: '2.0', id: 'i', method: 'initialize' });
