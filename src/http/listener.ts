@@ -46,6 +46,9 @@ const SERVER_PATH = /^\/servers\/([^/]+)(?:\/(mcp|sse|messages)?)?$/;
 /** `/mcp` and `/groups/<name>/mcp`. */
 const AGGREGATE_PATH = /^(?:\/groups\/([^/]+))?\/mcp$/;
 
+/** What is there for operators and monitors; for any other path the method is not what is wrong with a request. */
+const ADMIN_PATH = /^\/(?:(?:health|ready|status|metrics)$|api\/)/;
+
 /** What is served below a server's path. */
 const ENDPOINTS: Readonly<Record<string, (callers: Callers, visit: Visit) => void | Promise<void>>> = Object.freeze({
 	mcp: serveStreamable,
@@ -125,8 +128,11 @@ export class Listener {
 			const path = pathOf(request);
 			const [, name, endpoint = 'mcp'] = SERVER_PATH.exec(path) ?? [];
 			const aggregate = AGGREGATE_PATH.exec(path);
-			if (name === undefined && aggregate === null) return void this.#admin(request, response);
+			const isElsewhere = name === undefined && aggregate === null;
+			const reads = request.method === 'GET' || request.method === 'HEAD';
+			if (isElsewhere && (reads || ADMIN_PATH.test(path))) return void this.#admin(request, response);
 			const principal = authenticator.authenticate(request);
+			if (isElsewhere) throw new SlipwayError('SLIPWAY_PATH_UNKNOWN');
 			const target = name === undefined ? this.#findAggregate(path, aggregate?.[1]) : this.#findServer(name);
 			const draining = this.#options.isDraining();
 			visit = { request, response, requestId: this.#requestIdOf(request), principal, target, draining, rpcId: null };

@@ -166,19 +166,25 @@ test('tricks with the path lead nowhere', async (t) => {
 		'/mcp/alpha',
 		'/',
 	];
-	for (const path of paths) {
-		const raw = await rawExchange(
-			stack.port,
-			head(
-				`GET ${path} HTTP/1.1`,
-				'Host: localhost',
-				`Authorization: Bearer ${API_KEY}`,
-				'Accept: text/event-stream',
-				'Connection: close',
-			),
-		);
-		assert.equal(statusOf(raw), 404, path);
-	}
+	for (const method of ['GET', 'POST', 'DELETE', 'PUT'])
+		for (const path of paths) {
+			const raw = await rawExchange(
+				stack.port,
+				head(
+					`${method} ${path} HTTP/1.1`,
+					'Host: localhost',
+					`Authorization: Bearer ${API_KEY}`,
+					'Accept: text/event-stream',
+					'Connection: close',
+				),
+			);
+			assert.equal(statusOf(raw), 404, `${method} ${path}`);
+		}
+	const post = (path: string, authorization = `Bearer ${API_KEY}`) =>
+		stack.send({ method: 'POST', path, headers: { authorization } });
+	assert.equal(codeOf(await post('/servers/alpha/mcp/')), 'SLIPWAY_PATH_UNKNOWN');
+	assert.equal((await post('/servers/alpha/mcp/', 'Bearer wrong')).status, 401, 'nothing is told without the key');
+	for (const path of ['/health', '/ready', '/status', '/metrics']) assert.equal((await post(path)).status, 405, path);
 	assert.equal(stack.launcher.launches, 0);
 });
 
