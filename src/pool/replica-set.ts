@@ -6,7 +6,7 @@
  */
 import { SlipwayError } from '../errors.ts';
 import type { ServerView } from '../launcher/contract.ts';
-import { INSTANCE_LIMITS, SHARING_LIMITS } from '../limits.ts';
+import { SHARING_LIMITS } from '../limits.ts';
 import type { Standing } from '../mcp/exchange.ts';
 import type { LeaseRequest } from './lease.ts';
 import type { Replica } from './replica.ts';
@@ -20,6 +20,8 @@ export type Wanted = Pick<LeaseRequest, 'caller' | 'signal' | 'makeRoom'>;
 
 export interface ReplicaSetOptions {
 	readonly replicas: Replicas;
+	/** An Instance that nobody has a seat at, and nobody calls for so long, is stopped. */
+	readonly idleStopMs: number;
 	/** Starts an Instance. Rejects with a SlipwayError, and nothing is left then. */
 	readonly start: (wanted: Wanted) => Promise<Replica>;
 }
@@ -47,6 +49,7 @@ export class ReplicaSet {
 	/** Whether one more is on its way, which nobody waits for. */
 	#growing = false;
 	#growAgainAtMs = 0;
+	#pristine = true;
 
 	constructor(options: ReplicaSetOptions) {
 		this.#options = options;
@@ -62,11 +65,19 @@ export class ReplicaSet {
 		return this.#replicas.length;
 	}
 
+	/** Whether nobody, at no seat, has called anything. */
+	get pristine(): boolean {
+		return this.#pristine;
+	}
+
 	/** A seat, when there is an Instance to have it at. Rejects with a SlipwayError. */
 	async join(wanted: Wanted, standing: Standing): Promise<RoamingSeat> {
 		const home = this.#replicas[0] ?? (await this.#wait(wanted));
 		const { caller } = wanted;
-		const seat = new RoamingSeat({ home, standing, route: () => this.#route(home, caller) });
+		const onCall = (): void => {
+			this.#pristine = false;
+		};
+		const seat = new RoamingSeat({ home, standing, route: () => this.#route(home, caller), onCall });
 		this.#seats.add(seat);
 		home.activeAtMs = performance.now();
 		void seat.ended.then(() => this.#seats.delete(seat));
@@ -84,7 +95,7 @@ export class ReplicaSet {
 		const retired = this.#retiring.signal.aborted;
 		for (const replica of this.#replicas) if (replica.inFlight > 0) replica.activeAtMs = nowMs;
 		for (const replica of this.#dispensable())
-			if (retired || nowMs - replica.activeAtMs > INSTANCE_LIMITS.idleStopMs) void this.#dismiss(replica, 'patient');
+			if (retired || nowMs - replica.activeAtMs > this.#options.idleStopMs) void this.#dismiss(replica, 'patient');
 	}
 
 	/** Ends an Instance that nobody uses now, if there is one, and resolves with whether there was. */

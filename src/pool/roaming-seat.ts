@@ -7,6 +7,7 @@ import { SESSION_LIMITS } from '../limits.ts';
 import type { Call, CallOptions, LegacyServer, Standing } from '../mcp/exchange.ts';
 import type { NotificationMessage, RequestMessage } from '../mcp/jsonrpc.ts';
 import type { SeatedServer } from '../mcp/seat.ts';
+import { pageOf } from '../mcp/snapshot.ts';
 import type { Replica } from './replica.ts';
 
 export interface RoamingSeatOptions {
@@ -16,6 +17,8 @@ export interface RoamingSeatOptions {
 	readonly standing: Standing;
 	/** The Instance that is to have the next call; undefined when there is none. */
 	readonly route: () => Replica | undefined;
+	/** Called for every request that may change what the server has. */
+	readonly onCall: () => void;
 }
 
 /** What a session has once, wherever its calls go. */
@@ -60,6 +63,8 @@ export class RoamingSeat implements LegacyServer {
 		// Each Instance has this bound for a seat; so has the seat for all of them.
 		if (!lasting && this.inFlight >= SESSION_LIMITS.inFlightMax)
 			throw new SlipwayError('SLIPWAY_CALLS_FULL', { retryAfterSeconds: 1 });
+		const isAsked = pageOf(message) !== undefined || message.method === 'server/discover';
+		if (!lasting && !isAsked && !AT_HOME.has(message.method)) this.#options.onCall();
 		const seat = lasting || AT_HOME.has(message.method) ? this.#atHome : this.#next();
 		return seat.request(text, message, options);
 	}

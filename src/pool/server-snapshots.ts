@@ -30,15 +30,19 @@ export class ServerSnapshots {
 		return this.#find(this.#modernKind(envelope));
 	}
 
-	/** The sitting, in which what is heard for the first time is learned. */
-	listenInLegacy(sitting: Sitting, initialize: RequestMessage): Sitting {
+	/**
+	 * The sitting, in which what is heard for the first time is learned.
+	 *
+	 * @param isPristine whether nobody else has called anything of its Instance
+	 */
+	listenInLegacy(sitting: Sitting, initialize: RequestMessage, isPristine = (): boolean => true): Sitting {
 		const { build, answer } = sitting;
 		if (!this.#view().snapshot || !answer.message.ok) return sitting;
 		const kind = this.#legacyKind(initialize);
 		const introduction = memberText(answer.text, 'result') ?? '{}';
 		// It may come to be known later what it is made of.
 		const snapshot = (): Snapshot | undefined =>
-			build.spec === undefined ? undefined : this.#snapshots.learn(build.spec, kind, introduction);
+			build.spec === undefined || !isPristine() ? undefined : this.#snapshots.learn(build.spec, kind, introduction);
 		snapshot();
 		const server = new LearningLegacyServer(sitting.server, (page, result) => snapshot()?.learn(page, result));
 		return { ...sitting, server };
@@ -48,12 +52,13 @@ export class ServerSnapshots {
 	 * The server, from which what is heard for the first time is learned.
 	 *
 	 * @param first of the request that the conversation begins with: what its client was told is looked at again
+	 * @param isPristine whether nobody else has called anything of its Instance
 	 */
-	listenInModern(server: ModernServer, build: Build, first: Envelope): ModernServer {
+	listenInModern(server: ModernServer, build: Build, first: Envelope, isPristine = (): boolean => true): ModernServer {
 		if (!this.#view().snapshot) return server;
 		const told = this.ofModern(first)?.pages ?? [];
 		return new LearningServer(server, { told, first }, (envelope, page, result) => {
-			if (build.spec === undefined) return;
+			if (build.spec === undefined || !isPristine()) return;
 			const introduction = page === undefined ? result : '';
 			const snapshot = this.#snapshots.learn(build.spec, this.#modernKind(envelope), introduction);
 			if (page !== undefined) snapshot.learn(page, result);

@@ -44,6 +44,8 @@ export interface LegacySeat {
 	readonly answer: Answer;
 	/** What its Instances are made of. */
 	readonly build: Build;
+	/** Whether nobody, at no seat, has called anything of them: what the server has may change with that. */
+	isPristine(): boolean;
 	/** Gives the seat up: its calls in flight fail. Idempotent. */
 	leave(): void;
 }
@@ -55,6 +57,8 @@ export interface ModernSeat {
 	readonly answer: Answer;
 	/** What its Instances are made of. */
 	readonly build: Build;
+	/** Whether nobody, at no seat, has called anything of them: what the server has may change with that. */
+	isPristine(): boolean;
 	/** Gives the seat up: its calls in flight fail. Idempotent. */
 	leave(): void;
 }
@@ -87,7 +91,7 @@ export class SharedInstances {
 		const { set, build } = this.#of(request);
 		const seat = await set.join(request, standing);
 		const introduction = seat.home.introduce(message);
-		const common = { build, leave: () => seat.leave() };
+		const common = { build, isPristine: () => set.pristine, leave: () => seat.leave() };
 		if (seat.home.era === 'legacy') return { ...common, server: seat, answer: introduction };
 		const meta = metaOfEnvelope(envelopeOfInitialize(message));
 		const emulation = new LegacyEmulation({ upstream: seat, introduction, meta, standing });
@@ -106,7 +110,7 @@ export class SharedInstances {
 				? new DirectServer(seat, callTimeoutMs)
 				: new ModernBridge({ server: seat, introduction: answer, capabilities: {}, callTimeoutMs });
 		standing.become(server);
-		return { server, answer, build, leave: () => seat.leave() };
+		return { server, answer, build, isPristine: () => set.pristine, leave: () => seat.leave() };
 	}
 
 	/** Ends what nobody has used for long, or what is not what it should be any more. To be called every second or so. */
@@ -130,7 +134,7 @@ export class SharedInstances {
 
 	/** The Instances that a caller has of a server as it is now. */
 	#of({ server, caller, observer }: SeatRequest): Shared {
-		const { name, isolation, replicas = ONE } = server;
+		const { name, isolation, replicas = ONE, idleStopMs } = server;
 		const key = isolation === 'shared' ? name : `${name}\n${caller}`;
 		const known = this.#shared.get(key);
 		if (known?.build.stale === false) return known;
@@ -141,7 +145,7 @@ export class SharedInstances {
 			const view = this.#options.find(name);
 			return view?.preparation.kind === 'ready' ? view.spec : undefined;
 		});
-		const shared: Shared = { server: name, set: new ReplicaSet({ replicas, start }), build };
+		const shared: Shared = { server: name, set: new ReplicaSet({ replicas, idleStopMs, start }), build };
 		this.#shared.set(key, shared);
 		return shared;
 	}

@@ -159,16 +159,15 @@ export class ServerTarget implements Target {
 
 	/** A conversation of the first era with one Instance, which ends with it. Rejects with a SlipwayError. */
 	async sit(text: string, message: RequestMessage, options: LegacyOptions): Promise<Sitting> {
-		return this.snapshots.listenInLegacy(await this.#sit(text, message, options), message);
+		const request = this.#seatRequest(options);
+		if (request === undefined) return this.snapshots.listenInLegacy(await this.#sit(text, message, options), message);
+		const { shared } = this.#dependencies.pool;
+		const { leave, isPristine, ...seat } = await shared.seatLegacy(request, message, options.standing);
+		return this.snapshots.listenInLegacy({ ...seat, end: async () => leave() }, message, isPristine);
 	}
 
 	async #sit(text: string, message: RequestMessage, options: LegacyOptions): Promise<Sitting> {
 		const { standing } = options;
-		const request = this.#seatRequest(options);
-		if (request !== undefined) {
-			const { leave, ...seat } = await this.#dependencies.pool.shared.seatLegacy(request, message, standing);
-			return { ...seat, end: async () => leave() };
-		}
 		const build = this.#build();
 		const { era, lease, answer } = await this.#open(options, { era: 'legacy', text, message });
 		const { upstream, release: end } = lease;
@@ -235,9 +234,9 @@ export class ServerTarget implements Target {
 	async openModern(envelope: Envelope, options: OpenOptions): Promise<ModernConversation> {
 		const request = this.#seatRequest(options);
 		if (request !== undefined) {
-			const { server, answer, build, leave } = await this.#dependencies.pool.shared.seatModern(request);
+			const { server, answer, build, isPristine, leave } = await this.#dependencies.pool.shared.seatModern(request);
 			return {
-				server: this.snapshots.listenInModern(server, build, envelope),
+				server: this.snapshots.listenInModern(server, build, envelope, isPristine),
 				personal: false,
 				capabilities: capabilitiesIn(answer),
 				idleStopMs: this.idleStopMs,

@@ -162,3 +162,38 @@ test('the same session of many servers as one has the same Instance as a session
 	assert.equal((await answering).status, 200);
 	assert.equal([...launcher.live].filter(({ server }) => server === 'mine').length, 1);
 });
+
+test('sessions go on in an Instance that they have together when the catalog says so from now on', async (t) => {
+	const { stack, launcher, cast } = await setUp(t);
+	const clients = [await open(stack, 'alone'), await open(stack, 'alone')];
+	assert.equal(launcher.live.size, 2);
+	const servers = [serverView('alone', { isolation: 'principal', spec: 'another' })];
+	launcher.state = { ...launcher.state, servers };
+	stack.later(1000);
+	const answering = clients.map(({ post }) => post(call(1)));
+	const together = await cast.of('alone', 2);
+	for (const _ of clients) await together.answer('tools/call');
+	for (const one of answering) assert.equal((await one).status, 200);
+	assert.deepEqual([...launcher.live], [together.instance]);
+});
+
+test('what one session made of the tools is not told to others as what the server has', async (t) => {
+	const tools: object[] = [];
+	const { stack, launcher, cast } = await setUp(t, { answers: { 'tools/list': () => ({ tools: [...tools] }) } });
+	const servers = [serverView('mine', { isolation: 'principal', snapshot: true })];
+	launcher.state = { ...launcher.state, servers };
+	const list = async ({ post }: Client): Promise<unknown> =>
+		(await post({ jsonrpc: '2.0', id: 9, method: 'tools/list' })).rpc?.result?.['tools'];
+	const clients = [await open(stack, 'mine'), await open(stack, 'mine')];
+	const answering = clients[0]?.post(call(1, 'log-in'));
+	const played = await cast.of('mine', 0);
+	tools.push({ name: 'private' });
+	await played.answer('tools/call');
+	await answering;
+	assert.deepEqual(await list(clients[1] ?? assert.fail()), [{ name: 'private' }]);
+	played.exit();
+	await played.instance.ended;
+	tools.length = 0;
+	assert.deepEqual(await list(await open(stack, 'mine')), []);
+	assert.equal(launcher.launches, 2);
+});

@@ -238,6 +238,20 @@ describe('subscriptions', () => {
 		assert.deepEqual([ticket.ends, ticket.drops, ticket.announced], [1, 1, 1]);
 	});
 
+	test('one of two for the same resource that is withdrawn leaves the other', async () => {
+		const bench = new SeatBench('principal');
+		const sitter = bench.sit();
+		const [withdrawn, waits] = [sitter.send(subscribe('a:b', 1)), sitter.send(subscribe('a:b', 2))];
+		const { id } = await bench.heardOne('resources/subscribe');
+		assert.equal(waits.ends, 0, 'it is not taken yet');
+		withdrawn.call?.cancel();
+		await bench.say({ id, result: {} });
+		assert.deepEqual(waits.answers, [{ jsonrpc: '2.0', id: 2, result: {} }]);
+		await bench.say(updated('a:b'));
+		assert.equal(sitter.standing.length, 1);
+		assert.deepEqual(await bench.heard(), []);
+	});
+
 	test('of too many, or without a resource, is refused', async () => {
 		const nameless = new SeatBench('principal').sit().send({ id: 1, method: 'resources/subscribe' });
 		await settle();

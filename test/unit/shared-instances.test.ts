@@ -229,16 +229,16 @@ describe('shared', () => {
 	});
 
 	test('as many as should stay are there once it is used, and stay when nobody uses them', async () => {
-		const bench = new Bench({ isolation: 'shared', replicas: { min: 2, max: 3 } });
+		const bench = new Bench({ isolation: 'shared', replicas: { min: 3, max: 4 } });
 		const seat = await bench.legacy();
-		await bench.instance(1);
+		await bench.instance(2);
 		await settle();
-		assert.equal(bench.launcher.launches, 2);
+		assert.equal(bench.launcher.launches, 3);
 		seat.leave();
 		await settle();
 		bench.tick(INSTANCE_LIMITS.idleStopMs * 2);
 		await settle();
-		assert.equal(bench.launcher.live.size, 2);
+		assert.equal(bench.launcher.live.size, 3);
 		// Until the catalog says otherwise.
 		bench.change({ enabled: false });
 		bench.tick();
@@ -335,6 +335,18 @@ describe('shared', () => {
 	});
 });
 
+test('what a server says of itself counts for others only until somebody has called something', async () => {
+	const bench = new Bench({ isolation: 'principal' }, { answers: { 'tools/list': () => ({ tools: [] }) } });
+	const [one, two] = [await bench.legacy(), await bench.modern()];
+	send(one.server, { id: 1, method: 'tools/list' });
+	send(one.server, { id: 2, method: 'resources/unsubscribe', params: { uri: 'a:b' } });
+	assert.deepEqual([one.isPristine(), two.isPristine()], [true, true]);
+	send(one.server, toolCall());
+	const three = await bench.legacy();
+	assert.deepEqual([one.isPristine(), two.isPristine(), three.isPristine()], [false, false, false]);
+	await bench.close(one, two, three);
+});
+
 describe('the end of what nobody uses', () => {
 	test('comes when nobody has called it for the idle time, and not while somebody has a seat', async () => {
 		const bench = new Bench({ isolation: 'principal' });
@@ -369,7 +381,6 @@ describe('the end of what nobody uses', () => {
 		const bench = new Bench({ isolation: 'shared', replicas: { min: 1, max: 2 } });
 		const old = await bench.legacy();
 		bench.change({ spec: 'another' });
-		bench.tick();
 		const fresh = await bench.legacy();
 		assert.equal(bench.launcher.live.size, 2);
 		send(old.server, toolCall());
