@@ -188,6 +188,8 @@ async function exploreAsking(steps: readonly AskingStep[], timers: VirtualTimers
 		quiet = busy ? 0 : quiet + 1;
 	}
 	assert.equal(server.pending.size, 0, 'a call waits for a question that nobody is asked');
+	const answered = caller.calls.flatMap((call) => call.answered);
+	assert.equal(new Set(answered).size, answered.length, 'what was answered was asked again');
 	caller.checkEnded();
 	await world.close();
 }
