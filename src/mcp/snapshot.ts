@@ -61,6 +61,17 @@ export class Snapshot {
 		return undefined;
 	}
 
+	/** The results of all pages of a list, in order, as JSON; undefined where not all are known. */
+	findWhole(method: string): readonly string[] | undefined {
+		const results: string[] = [];
+		let page = this.find({ method, cursor: undefined }) === undefined ? undefined : this.#pages.get(method);
+		while (page !== undefined) {
+			results.push(page.result);
+			page = page.nextCursor === undefined ? undefined : this.#pages.get(keyOf({ method, cursor: page.nextCursor }));
+		}
+		return results.length === 0 ? undefined : results;
+	}
+
 	/** All pages that are known. */
 	get pages(): (readonly [page: ListPage, result: string])[] {
 		return [...this.#pages].map(([key, { result }]) => {

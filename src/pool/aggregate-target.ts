@@ -1,13 +1,15 @@
 /** Many servers as one: `/mcp`, with all that there are, and `/groups/<name>/mcp`, with those of a group. */
 import { SlipwayError, toSlipwayError } from '../errors.ts';
 import { SESSION_LIMITS } from '../limits.ts';
+import type { ListKind } from '../mcp/aggregate/directory.ts';
 import { LegacyAggregate } from '../mcp/aggregate/legacy-aggregate.ts';
 import { ModernAggregate } from '../mcp/aggregate/modern-aggregate.ts';
 import { splitName } from '../mcp/aggregate/names.ts';
 import type { HeaderParam } from '../mcp/header-params.ts';
-import type { RequestMessage } from '../mcp/jsonrpc.ts';
+import { isObject, own, type RequestMessage } from '../mcp/jsonrpc.ts';
 import { type Envelope, revisionForInitialize } from '../mcp/revisions.ts';
 import type { SessionMemory } from '../mcp/session-memory.ts';
+import type { Snapshot } from '../mcp/snapshot.ts';
 import {
 	capabilitiesIn,
 	initializeIn,
@@ -77,7 +79,7 @@ export class AggregateTarget implements Target {
 		options: LegacyOptions,
 	): { readonly server: LegacyAggregate; readonly conversation: LegacyConversation } {
 		const server = new LegacyAggregate({
-			...this.#common(),
+			...this.#common(({ snapshots }) => snapshots.ofLegacy(message)),
 			memory,
 			open: (name) =>
 				this.#reporting(name, async () => {
@@ -118,7 +120,7 @@ export class AggregateTarget implements Target {
 
 	async openModern(envelope: Envelope, options: OpenOptions): Promise<ModernConversation> {
 		const server = new ModernAggregate({
-			...this.#common(),
+			...this.#common(({ snapshots }) => snapshots.ofModern(envelope)),
 			open: (name) => this.#reporting(name, () => this.#target(name).openModern(envelope, options)),
 			envelope,
 		});
@@ -132,9 +134,11 @@ export class AggregateTarget implements Target {
 		};
 	}
 
-	#common() {
-		const { log } = this.#dependencies;
+	#common(snapshotOf: (target: ServerTarget) => Snapshot | undefined) {
+		const { log, find } = this.#dependencies;
 		return {
+			known: (name: string, kind: ListKind) =>
+				find(name) === undefined ? undefined : knownList(snapshotOf(this.#target(name)), kind),
 			names: () => this.#options.names() ?? [],
 			serverInfo: { name: 'slipway', version: this.#options.version },
 			onMissing: (server: string, method: string, error: unknown): void =>
@@ -164,4 +168,13 @@ export class AggregateTarget implements Target {
 			throw error;
 		}
 	}
+}
+
+/** The results of a list by what the server has said of itself; none where it said that it does not have the list. */
+function knownList(snapshot: Snapshot | undefined, { method, capability }: ListKind): readonly string[] | undefined {
+	if (snapshot === undefined || snapshot.initialize === '') return undefined;
+	const introduction: unknown = JSON.parse(snapshot.initialize);
+	const capabilities = isObject(introduction) ? own(introduction, 'capabilities') : undefined;
+	if (!isObject(capabilities) || own(capabilities, capability) === undefined) return [];
+	return snapshot.findWhole(method);
 }

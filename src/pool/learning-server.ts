@@ -68,6 +68,8 @@ export type Learn = (envelope: Envelope, page: ListPage | undefined, result: str
 
 /** What a client was told without the server. */
 export interface Told {
+	/** Whether it is known what the server says to `server/discover`, which not every client asks. */
+	readonly isIntroduced: boolean;
 	readonly told: readonly (readonly [page: ListPage, result: string])[];
 	/** What the client says of itself. */
 	readonly first: Envelope;
@@ -80,9 +82,14 @@ export class LearningServer implements ModernServer {
 	/** Whether nobody has called anything yet: what the server has may change with that. */
 	#pristine = true;
 
-	constructor(server: ModernServer, { told, first }: Told, learn: Learn) {
+	constructor(server: ModernServer, { told, first, isIntroduced }: Told, learn: Learn) {
 		this.#server = server;
 		this.#learn = learn;
+		if (!isIntroduced)
+			askModern(this, 'server/discover', {}, first).then(
+				() => undefined,
+				() => undefined,
+			);
 		for (const [page, result] of told) this.#compare(page, result, first);
 	}
 

@@ -56,8 +56,10 @@ export class ServerSnapshots {
 	 */
 	listenInModern(server: ModernServer, build: Build, first: Envelope, isPristine = (): boolean => true): ModernServer {
 		if (!this.#view().snapshot) return server;
-		const told = this.ofModern(first)?.pages ?? [];
-		return new LearningServer(server, { told, first }, (envelope, page, result) => {
+		const known = this.ofModern(first);
+		const told = known?.pages ?? [];
+		const isIntroduced = known !== undefined && known.initialize !== '';
+		return new LearningServer(server, { told, first, isIntroduced }, (envelope, page, result) => {
 			if (build.spec === undefined || !isPristine()) return;
 			const introduction = page === undefined ? result : '';
 			const snapshot = this.#snapshots.learn(build.spec, this.#modernKind(envelope), introduction);

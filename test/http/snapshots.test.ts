@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { INSTANCE_LIMITS } from '../../src/limits.ts';
 import { serverView } from '../support/fake-launcher.ts';
-import type { Reply } from '../support/http-client.ts';
+import type { Reply, Stream } from '../support/http-client.ts';
 import { call, type HttpStack, startHttpStack } from '../support/http-stack.ts';
 import { ModernHttp } from '../support/modern-http.ts';
 import { Cast, methodsTo, notification, type Script } from '../support/played-server.ts';
@@ -313,4 +313,78 @@ function namesOf({ rpc }: Reply): unknown[] {
 	const tools: unknown = rpc.result?.['tools'];
 	assert.ok(Array.isArray(tools));
 	return tools.map(({ name }) => name);
+}
+
+describe('many servers as one', () => {
+	for (const era of ['legacy', 'modern'] as const)
+		test(`are not started for the lists of a ${era} client where what they have is known, and told when it was otherwise`, async (t) => {
+			const { stack, cast, has } = await start(t);
+			const view = (name: string) => serverView(name, { snapshot: true });
+			stack.launcher.state = { ...stack.launcher.state, servers: [view('snap'), view('data'), view('bare')] };
+			cast.recast({
+				snap: scriptOf(has, { tools: {} }),
+				data: { ...scriptOf(has), era: 'modern' },
+				bare: scriptOf(has, { prompts: {} }),
+			});
+			const client = () => clientOf(stack, era);
+			const first = await client();
+			const known = await first.names('tools/list');
+			assert.deepEqual(known, ['snap__a', 'snap__b', 'data__a', 'data__b']);
+			await first.names('prompts/list');
+			assert.equal(stack.launcher.launches, 3);
+			stack.later(INSTANCE_LIMITS.idleStopMs + 1);
+			while (stack.launcher.live.size > 0) await new Promise(setImmediate);
+			const second = await client();
+			assert.deepEqual(await second.names('tools/list'), known);
+			assert.deepEqual(await second.names('prompts/list'), ['data__p', 'bare__p']);
+			assert.equal(stack.launcher.launches, 3);
+			const changes = await second.changes();
+			assert.equal(stack.launcher.launches, 3);
+			// Resources are data: they are asked for where there are any.
+			await second.names('resources/list');
+			assert.deepEqual(
+				stack.launcher.launched.items.slice(3).map(({ server }) => server),
+				['data'],
+			);
+			has.tools = ['a', 'new'];
+			await second.call('snap__a');
+			assert.equal((await changes.next()).method, 'notifications/tools/list_changed');
+			assert.deepEqual(await second.names('tools/list'), ['snap__a', 'snap__new', 'data__a', 'data__new']);
+		});
+});
+
+interface AnyClient {
+	names(method: string): Promise<unknown[]>;
+	call(name: string): Promise<unknown>;
+	/** What it is told of changes. */
+	changes(): Promise<Stream>;
+}
+
+async function clientOf(stack: HttpStack, era: 'legacy' | 'modern'): Promise<AnyClient> {
+	if (era === 'modern') {
+		const client = new ModernHttp(stack, { path: '/mcp', capabilities: {} });
+		return {
+			names: async (method) => entriesOf(await client.send(method)),
+			call: (name) => client.call(name).reply(),
+			changes: async () => {
+				const stream = await client
+					.begin('subscriptions/listen', { notifications: { toolsListChanged: true } })
+					.stream();
+				await stream.next();
+				return stream;
+			},
+		};
+	}
+	const session = await new SessionHttp(stack, '/mcp').open();
+	return {
+		names: async (method) => entriesOf(await list(session, method)),
+		call: (name) => session.post(call(1, name)),
+		changes: () => session.listen(),
+	};
+}
+
+function entriesOf({ rpc }: Reply): unknown[] {
+	const entries = Object.values(rpc.result ?? {}).find((member) => Array.isArray(member));
+	assert.ok(Array.isArray(entries), JSON.stringify(rpc));
+	return entries.map(({ name }) => name);
 }

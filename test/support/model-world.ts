@@ -127,6 +127,7 @@ const aggregate = {
 	names: () => NAMES,
 	serverInfo: { name: 'all', version: '1' },
 	onMissing: () => undefined,
+	known: () => undefined,
 };
 
 /** One client of the first era, in front of a server of each era as one. */

@@ -49,6 +49,11 @@ interface Entry {
 
 export interface DirectoryOptions<C extends MemberConversation> {
 	readonly members: Members<C>;
+	/**
+	 * The results of a list that are known of a server without asking it, page by page, as JSON: none where the server
+	 * does not have the list, undefined where it is to be asked.
+	 */
+	readonly known: (server: string, kind: ListKind) => readonly string[] | undefined;
 	/** Asks one server. Rejects with a SlipwayError. */
 	readonly ask: (conversation: C, method: string, params: object) => Promise<Answer>;
 	/** A server that some list was without would have its own now. */
@@ -68,19 +73,32 @@ export class Directory<C extends MemberConversation> {
 	};
 	/** Servers whose lists take too long, and until when they are not asked for one again. */
 	readonly #slowUntilMs = new Map<string, number>();
+	/** The lists that the client was told without asking the server, as it was told them. */
+	readonly #told = new Map<string, Map<ListKind, readonly string[]>>();
 
 	constructor(options: DirectoryOptions<C>) {
 		this.#options = options;
 	}
 
+	/** The servers of which it is not known what they have. */
+	get strangers(): string[] {
+		const kind = LISTS.get('tools/list');
+		return this.#options.members.names.filter(
+			(server) => kind === undefined || this.#options.known(server, kind) === undefined,
+		);
+	}
+
 	/** The whole of a list, as the text of a JSON array. Servers that are absent, or fail, are left out. */
 	async list(kind: ListKind): Promise<string> {
-		const present = await this.#options.members.openAll();
+		const { members } = this.#options;
+		const known = new Map(members.names.map((server) => [server, this.#knownOf(kind, server)] as const));
+		const present = new Map(await members.openAll(members.names.filter((server) => known.get(server) === undefined)));
 		const lists = await Promise.all(
-			present.map(async ([server, conversation]) => ({
-				server,
-				entries: await this.#entriesOf(kind, server, conversation),
-			})),
+			members.names.map(async (server) => {
+				const conversation = present.get(server);
+				const entries = conversation === undefined ? known.get(server) : this.#entriesOf(kind, server, conversation);
+				return { server, entries: (await entries) ?? [] };
+			}),
 		);
 		const seen = new Set<string>();
 		const texts: string[] = [];
@@ -92,6 +110,19 @@ export class Directory<C extends MemberConversation> {
 				texts.push(kind.key === 'name' ? editMembers(text, { name: JSON.stringify(id) }) : text);
 			}
 		return `[${texts.join(',')}]`;
+	}
+
+	/** A server is there: what the client was told of it without asking is looked at, and told as a change if it is not so. */
+	async compare(server: string, conversation: C): Promise<void> {
+		const told = [...(this.#told.get(server) ?? [])];
+		this.#told.delete(server);
+		const same = await Promise.all(
+			told.map(async ([kind, results]) => {
+				const now = await this.#resultsOf(kind, conversation).catch(() => results);
+				return now.join('\n') === results.join('\n');
+			}),
+		);
+		if (same.includes(false)) this.#options.onLate();
 	}
 
 	/** The server whose a resource is, by the lists of all; undefined for one that is in none. */
@@ -175,27 +206,50 @@ export class Directory<C extends MemberConversation> {
 		}
 	}
 
-	async #pagesOf({ method, member, key }: ListKind, conversation: C): Promise<Entry[]> {
-		const entries: Entry[] = [];
+	/** What is known of a list of a server that is not there. */
+	#knownOf(kind: ListKind, server: string): readonly Entry[] | undefined {
+		if (this.#options.members.isPresent(server)) return undefined;
+		const results = this.#options.known(server, kind);
+		if (results === undefined) return undefined;
+		const told = this.#told.get(server) ?? new Map<ListKind, readonly string[]>();
+		if (results.length > 0) this.#told.set(server, told.set(kind, results));
+		const entries = results.flatMap((result) => entriesIn(result, kind));
+		this.#note(kind.key, entries, server);
+		return entries;
+	}
+
+	async #pagesOf(kind: ListKind, conversation: C): Promise<Entry[]> {
+		return (await this.#resultsOf(kind, conversation)).flatMap((result) => entriesIn(result, kind));
+	}
+
+	/** The results of all pages, as JSON. */
+	async #resultsOf({ method }: ListKind, conversation: C): Promise<string[]> {
+		const results: string[] = [];
 		let cursor: unknown;
 		for (let page = 0; page < AGGREGATE_LIMITS.pagesMax; page++) {
 			const { text, message } = await this.#options.ask(conversation, method, cursor === undefined ? {} : { cursor });
 			if (!message.ok) throw new Error(message.error.message);
-			const texts = elementTexts(memberText(memberText(text, 'result') ?? '{}', member) ?? '[]');
-			const values = isObject(message.result) ? own(message.result, member) : undefined;
-			for (const [index, entry] of texts.entries()) {
-				const value: unknown = Array.isArray(values) ? values[index] : undefined;
-				const id = isObject(value) ? own(value, key) : undefined;
-				if (typeof id === 'string') entries.push({ key: id, text: entry });
-			}
+			results.push(memberText(text, 'result') ?? '{}');
 			cursor = isObject(message.result) ? own(message.result, 'nextCursor') : undefined;
 			if (typeof cursor !== 'string') break;
 		}
-		return entries;
+		return results;
 	}
 
 	#note(kind: ListKind['key'], entries: readonly Entry[], server: string): void {
 		if (kind === 'name') return;
 		this.#owned[kind].set(server, new Set(entries.slice(0, AGGREGATE_LIMITS.rememberedMax).map(({ key }) => key)));
 	}
+}
+
+/** The entries of a page that can be told apart. */
+function entriesIn(result: string, { member, key }: ListKind): Entry[] {
+	const list = memberText(result, member) ?? '[]';
+	const values: unknown = JSON.parse(list);
+	if (!Array.isArray(values)) return [];
+	return elementTexts(list).flatMap((text, index) => {
+		const value: unknown = values[index];
+		const id = isObject(value) ? own(value, key) : undefined;
+		return typeof id === 'string' ? [{ key: id, text }] : [];
+	});
 }

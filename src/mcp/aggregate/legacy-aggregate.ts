@@ -19,7 +19,7 @@ import type { SessionMemory } from '../session-memory.ts';
 import { editMembers, replaceId } from '../text.ts';
 import { watched } from '../watched.ts';
 import { AGGREGATE_CAPABILITIES, LIST_CHANGES, taskIdIn } from './capabilities.ts';
-import { Directory, LISTS, type ListKind } from './directory.ts';
+import { Directory, type DirectoryOptions, LISTS, type ListKind } from './directory.ts';
 import { type MemberConversation, Members } from './members.ts';
 import { isNamed, routeOf } from './route.ts';
 import { search } from './search.ts';
@@ -43,6 +43,8 @@ export interface LegacyAggregateOptions {
 	/** Name and version of the aggregated server. */
 	readonly serverInfo: object;
 	readonly onMissing: (server: string, method: string, error: unknown) => void;
+	/** What is known of a server's list without asking it; see Directory. */
+	readonly known: DirectoryOptions<MemberConversation>['known'];
 }
 
 /** Tasks are the first era's alone; whether a tool has them, the tool says. */
@@ -70,13 +72,17 @@ export class LegacyAggregate implements LegacyServer {
 		this.#members = new Members({
 			names: options.names,
 			open: options.open,
-			onOpen: (name, member) => this.#greet(name, member),
+			onOpen: (name, member) => {
+				this.#greet(name, member);
+				void this.#directory.compare(name, member);
+			},
 			onLate: () => this.#tellChanged(),
 			onChange: () => this.#tellChanged(),
 			isNeeded: (name) => [...this.#subscriptions.values()].includes(name),
 		});
 		this.#directory = new Directory({
 			members: this.#members,
+			known: options.known,
 			ask: ({ server, callTimeoutMs }, method, params) => ask(server, method, params, { timeoutMs: callTimeoutMs }),
 			onLate: () => this.#tellChanged(),
 			onMissing: options.onMissing,
@@ -110,8 +116,8 @@ export class LegacyAggregate implements LegacyServer {
 	}
 
 	notify(text: string, message: NotificationMessage): void {
-		// Each server is told when it is there.
-		if (message.method === 'notifications/initialized') void this.#members.openAll();
+		// The client is about to look at all that there is. Each server is told when it is there.
+		if (message.method === 'notifications/initialized') void this.#members.openAll(this.#directory.strangers);
 		else for (const { server } of this.#members.present) tryNotify(server, text, message);
 	}
 
@@ -163,7 +169,7 @@ export class LegacyAggregate implements LegacyServer {
 		if (call.over) return;
 		call.hand(
 			member.server.request(route.text, route.message, {
-				exchange: this.#noting(options.exchange, server, route.message),
+				exchange: this.#noting(options.exchange, [server, member], route.message),
 				timeoutMs: member.callTimeoutMs,
 				onEnd: () => {
 					call.finish();
@@ -205,22 +211,26 @@ export class LegacyAggregate implements LegacyServer {
 	}
 
 	/** The exchange, with an eye on the tasks and subscriptions that come of it. */
-	#noting(exchange: Exchange, server: string, request: RequestMessage): Exchange {
+	#noting(exchange: Exchange, by: readonly [name: string, LegacyMember], request: RequestMessage): Exchange {
 		return watched(exchange, (_, message) => {
 			const taskId = message.ok && isObject(message.result) ? taskIdIn(message.result) : undefined;
-			if (taskId !== undefined) this.#directory.noteTask(taskId, server);
-			if (message.ok) this.#noteSubscription(request, server);
+			if (taskId !== undefined) this.#directory.noteTask(taskId, by[0]);
+			if (message.ok) this.#noteSubscription(request, by);
 		});
 	}
 
-	#noteSubscription({ method, params = {} }: RequestMessage, server: string): void {
+	#noteSubscription({ method, params = {} }: RequestMessage, [name, by]: readonly [string, LegacyMember]): void {
 		const uri = own(params, 'uri');
 		if (typeof uri !== 'string') return;
 		if (method === 'resources/unsubscribe') this.#subscriptions.delete(uri);
 		else if (method === 'resources/subscribe' && this.#subscriptions.size < BRIDGE_LIMITS.subscriptionsMax)
-			this.#subscriptions.set(uri, server);
+			this.#subscriptions.set(uri, name);
 		else return;
 		this.#options.onMemory();
+		// One that is retiring has taken it; the one that came after it has not heard of it.
+		const [, now] = this.#members.named.find(([present]) => present === name) ?? [];
+		if (now !== undefined && now !== by)
+			ask(now.server, method, { uri }, { timeoutMs: now.callTimeoutMs }).catch(() => undefined);
 	}
 
 	#greet(name: string, member: LegacyMember): void {

@@ -12,8 +12,8 @@ import { within } from './within.ts';
 type NamedServer = readonly [name: string, server: ModernServer];
 
 export interface ManyListenersOptions {
-	/** The servers that are there, or come within the time that a list waits. */
-	readonly servers: () => Promise<readonly NamedServer[]>;
+	/** Has those servers come, and those of which nothing is known, if they do within the time that a list waits. */
+	readonly open: (names: readonly string[]) => Promise<void>;
 	/** The servers that are there. */
 	readonly present: () => readonly NamedServer[];
 	/** The name of the server whose a resource is. */
@@ -87,11 +87,13 @@ export class ManyListeners {
 	}
 
 	async #begin(listener: Listener, uris: readonly string[]): Promise<void> {
-		const servers = await this.#options.servers();
 		for (const uri of uris) {
 			const owner = await this.#options.ownerOf(uri).catch(() => undefined);
 			if (owner !== undefined) listener.uris.set(owner, [...(listener.uris.get(owner) ?? []), uri]);
 		}
+		// One whose lists are known has no news of them while it is not there. It joins when it comes.
+		await this.#options.open([...listener.uris.keys()]);
+		const servers = this.#options.present();
 		const taken = await Promise.all(
 			servers.map(([name, server]) => within(this.#subscribe(listener, name, server), AGGREGATE_LIMITS.listWaitMs)),
 		);

@@ -49,8 +49,8 @@ export class Members<C extends MemberConversation> {
 	readonly #members = new Map<string, Member<C>>();
 	/** Those that some list was without, and that have not come since. */
 	readonly #missed = new Set<string>();
-	/** Those that finish what they have. */
-	readonly #retiring = new Set<C>();
+	/** Those that finish what they have, with the names of their servers. */
+	readonly #retiring = new Map<C, string>();
 	/** What must not speak now: the ways back, by who wants it. */
 	readonly #holds = new Set<(() => void)[]>();
 	/** The names that there were a moment ago. */
@@ -73,6 +73,13 @@ export class Members<C extends MemberConversation> {
 			const conversation = this.#members.get(name)?.conversation;
 			return conversation === undefined ? [] : [[name, conversation] as const];
 		});
+	}
+
+	/** Those that finish what they have: of all servers, or of one. */
+	retiring(name?: string): C[] {
+		return [...this.#retiring].flatMap(([conversation, of]) =>
+			name === undefined || name === of ? [conversation] : [],
+		);
 	}
 
 	/** The servers that may be asked for, started or not, in order. */
@@ -98,9 +105,15 @@ export class Members<C extends MemberConversation> {
 		return known.opening;
 	}
 
-	/** Every one that is there, or comes within the time that a list waits, in order. */
-	async openAll(): Promise<(readonly [name: string, conversation: C])[]> {
-		const names = this.#options.names();
+	/** Whether a server is there. */
+	isPresent(name: string): boolean {
+		return this.#members.get(name)?.conversation !== undefined;
+	}
+
+	/** Every one of them that is there, or comes within the time that a list waits, in order. */
+	async openAll(
+		names: readonly string[] = this.#options.names(),
+	): Promise<(readonly [name: string, conversation: C])[]> {
 		const comings = names.map((name) => this.#openIfDue(name).catch(() => undefined));
 		const all = await Promise.all(comings.map((coming) => within(coming, AGGREGATE_LIMITS.listWaitMs)));
 		return names.flatMap((name, index) => {
@@ -118,7 +131,7 @@ export class Members<C extends MemberConversation> {
 
 	/** Stops what they all say until the way back is called. */
 	hold(): () => void {
-		const releases = [...this.present, ...this.#retiring].map(({ server }) => server.hold());
+		const releases = [...this.present, ...this.retiring()].map(({ server }) => server.hold());
 		this.#holds.add(releases);
 		return () => {
 			this.#holds.delete(releases);
@@ -128,7 +141,7 @@ export class Members<C extends MemberConversation> {
 
 	/** Ends what is no longer in the catalog, not what it was, or not used. To be called every second or so. */
 	tick(nowMs: number): void {
-		for (const conversation of this.#retiring) this.#endWhenDone(conversation);
+		for (const conversation of this.retiring()) this.#endWhenDone(conversation);
 		const names = this.#options.names();
 		const known = names.join('\n');
 		const changed = known !== this.#known;
@@ -151,7 +164,7 @@ export class Members<C extends MemberConversation> {
 			this.#members.delete(name);
 			return [conversation];
 		});
-		const retiring = [...this.#retiring];
+		const retiring = this.retiring();
 		for (const conversation of retiring) this.#retiring.delete(conversation);
 		await Promise.all([...resting, ...retiring].map((conversation) => conversation.end(patience)));
 	}
@@ -161,7 +174,7 @@ export class Members<C extends MemberConversation> {
 		const members = [...this.#members.values()];
 		await Promise.all([
 			...members.map(async ({ opening }) => (await opening.catch(() => undefined))?.end(patience)),
-			...[...this.#retiring].map((conversation) => conversation.end(patience)),
+			...this.retiring().map((conversation) => conversation.end(patience)),
 		]);
 	}
 
@@ -176,7 +189,7 @@ export class Members<C extends MemberConversation> {
 	#retire(name: string, { conversation }: Member<C>): void {
 		this.#members.delete(name);
 		if (conversation === undefined) return;
-		this.#retiring.add(conversation);
+		this.#retiring.set(conversation, name);
 		this.#endWhenDone(conversation);
 	}
 

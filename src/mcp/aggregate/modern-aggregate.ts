@@ -9,7 +9,7 @@ import { PendingCall } from '../pending-call.ts';
 import { type Envelope, REVISIONS } from '../revisions.ts';
 import { editMembers, replaceId } from '../text.ts';
 import { AGGREGATE_CAPABILITIES, LIST_CHANGES, taskIdIn } from './capabilities.ts';
-import { Directory, LISTS, type ListKind } from './directory.ts';
+import { Directory, type DirectoryOptions, LISTS, type ListKind } from './directory.ts';
 import { ManyListeners } from './many-listeners.ts';
 import { type MemberConversation, Members } from './members.ts';
 import { isNamed, routeOf, withName } from './route.ts';
@@ -29,6 +29,8 @@ export interface ModernAggregateOptions {
 	/** Name and version of the aggregated server. */
 	readonly serverInfo: object;
 	readonly onMissing: (server: string, method: string, error: unknown) => void;
+	/** What is known of a server's list without asking it; see Directory. */
+	readonly known: DirectoryOptions<MemberConversation>['known'];
 }
 
 export class ModernAggregate implements ModernServer {
@@ -48,13 +50,17 @@ export class ModernAggregate implements ModernServer {
 		this.#members = new Members({
 			names: options.names,
 			open: options.open,
-			onOpen: (name, { server }) => this.#listeners.join(name, server),
+			onOpen: (name, member) => {
+				this.#listeners.join(name, member.server);
+				void this.#directory.compare(name, member);
+			},
 			onLate: () => this.#tellChanged(),
 			onChange: () => this.#tellChanged(),
 			isNeeded: (name) => this.#listeners.wants(name),
 		});
 		this.#directory = new Directory({
 			members: this.#members,
+			known: options.known,
 			ask: ({ server }, method, params) => askModern(server, method, params, options.envelope),
 			onLate: () => this.#tellChanged(),
 			onMissing: options.onMissing,
@@ -62,12 +68,15 @@ export class ModernAggregate implements ModernServer {
 		this.#listeners = new ManyListeners({
 			ownerOf: (uri) => this.#directory.ownerOfResource(uri),
 			present: () => this.#members.named.map(([name, { server }]) => [name, server]),
-			servers: async () => (await this.#members.openAll()).map(([name, { server }]) => [name, server]),
+			open: async (names) => {
+				await this.#members.openAll([...new Set([...this.#directory.strangers, ...names])]);
+			},
 		});
 	}
 
 	get inFlight(): number {
-		return this.#calls.size + this.#members.present.reduce((count, { server }) => count + server.inFlight, 0);
+		const members = [...this.#members.present, ...this.#members.retiring()];
+		return this.#calls.size + members.reduce((count, { server }) => count + server.inFlight, 0);
 	}
 
 	request(request: ModernRequest, reply: Reply): Call {
@@ -86,7 +95,8 @@ export class ModernAggregate implements ModernServer {
 
 	holds(requestState: string, message: RequestMessage): boolean {
 		const named = withName('{}', message).message;
-		return this.#members.present.some(({ server }) => server.holds(requestState, named));
+		const members = [...this.#members.present, ...this.#members.retiring()];
+		return members.some(({ server }) => server.holds(requestState, named));
 	}
 
 	hold(): () => void {
@@ -95,7 +105,7 @@ export class ModernAggregate implements ModernServer {
 
 	tick(nowMs: number): void {
 		this.#members.tick(nowMs);
-		for (const { server } of this.#members.present) server.tick(nowMs);
+		for (const { server } of [...this.#members.present, ...this.#members.retiring()]) server.tick(nowMs);
 	}
 
 	/** What servers say goes through their own conversations. */
@@ -130,11 +140,10 @@ export class ModernAggregate implements ModernServer {
 		if (call.over) return;
 		const { server } = route;
 		const routed = { text: route.text, message: route.message, envelope: request.envelope };
-		// Only where the request does not say itself whose it is: another server may have given a state for the like of it.
-		const asking =
-			server === undefined
-				? this.#members.present.find((member) => holdsStateOf(member.server, route.message))
-				: undefined;
+		// Where the request says itself whose it is, no other server is asked: it may have given a state for the like of it.
+		const known = server === undefined ? this.#members.present : [];
+		const candidates = [...known, ...this.#members.retiring(server)];
+		const asking = candidates.find((member) => holdsStateOf(member.server, route.message));
 		if (asking !== undefined) return call.hand(asking.server.request(routed, this.#noting(call, reply, server)));
 		if (server === undefined || !this.#members.has(server)) return this.#search(call, request, reply);
 		const member = await this.#members.open(server);
