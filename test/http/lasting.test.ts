@@ -4,7 +4,9 @@ import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SlipwayError } from '../../src/errors.ts';
 import type { LauncherState, ServerView } from '../../src/launcher/contract.ts';
-import { INSTANCE_LIMITS, SESSION_LIMITS } from '../../src/limits.ts';
+import { BRIDGE_LIMITS, INSTANCE_LIMITS, SESSION_LIMITS } from '../../src/limits.ts';
+import { askedIn } from '../support/client-modern.ts';
+import type { RpcMessage } from '../support/client-raw.ts';
 import { type FakeInstance, type Rpc, serverView } from '../support/fake-launcher.ts';
 import type { Stream } from '../support/http-client.ts';
 import { call, callAgain, type HttpStack, initializeRequest, result, startHttpStack } from '../support/http-stack.ts';
@@ -12,6 +14,7 @@ import { ModernHttp } from '../support/modern-http.ts';
 import {
 	Cast,
 	failure,
+	META,
 	METHOD_NOT_FOUND,
 	methodsTo,
 	notification,
@@ -43,6 +46,8 @@ const setLevel = (level: string): Rpc => ask('logging/setLevel', { level });
 const subscribe = (uri: string): Rpc => ask('resources/subscribe', { uri });
 const unsubscribe = (uri: string): Rpc => ask('resources/unsubscribe', { uri });
 
+const TOOLS = { 'tools/list': () => ({ tools: [{ name: 'x', inputSchema: { type: 'object' } }] }) };
+
 /** What a server answers that has everything, and waits for the test with its calls. */
 const WILLING: Script = {
 	capabilities: FULL,
@@ -50,7 +55,7 @@ const WILLING: Script = {
 		'logging/setLevel': () => ({}),
 		'resources/subscribe': () => ({}),
 		'resources/unsubscribe': () => ({}),
-		'tools/list': () => ({ tools: [{ name: 'x', inputSchema: { type: 'object' } }] }),
+		...TOOLS,
 		'resources/list': () => ({ resources: [{ uri: 'test://a', name: 'a' }] }),
 		'resources/templates/list': () => ({ resourceTemplates: [] }),
 	},
@@ -662,8 +667,8 @@ describe('a client that does not read its GET stream', () => {
 			const session = await open(stack, path);
 			const name = path === '/mcp' ? 'alpha__x' : 'x';
 			const standing = await session.listen({ paused: true });
-			const first = await cast.of('alpha');
 			const before = session.post(call('before', name));
+			const first = await cast.of('alpha');
 			const { id } = await first.hear('tools/call');
 			for (let i = 0; i < FLOOD; i++) first.say(notification('notifications/x', { PADDING }));
 			await held(first.instance);
@@ -745,4 +750,319 @@ describe('questions', () => {
 		await session.post(result(asked.id ?? '', { right: true }));
 		assert.deepEqual(await second.answers.next(), result('q', { right: true }));
 	});
+});
+
+const SUBSCRIPTION = `${META}subscriptionId`;
+const LISTEN = 'subscriptions/listen';
+const ENDED = result('l', { resultType: 'complete', _meta: { [SUBSCRIPTION]: 'l' } });
+const ACCEPT = { action: 'accept', content: { answer: 42 } };
+const WHO = { method: 'elicitation/create', params: { message: 'Who?' } };
+const ERAS = ['legacy', 'modern'] as const;
+
+/** Begins to listen, and resolves with the stream when that is acknowledged. */
+async function listen(client: ModernHttp, notifications: object): Promise<Stream> {
+	const stream = await client.begin(LISTEN, { notifications }, { id: 'l' }).stream();
+	assert.equal((await stream.next()).method, 'notifications/subscriptions/acknowledged');
+	return stream;
+}
+
+/** Has a server of the second era acknowledge what it is asked to tell of. */
+async function acknowledge(played: PlayedServer): Promise<void> {
+	const { id, params } = await played.hear(LISTEN);
+	const { notifications } = params;
+	played.say(
+		notification('notifications/subscriptions/acknowledged', { notifications, _meta: { [SUBSCRIPTION]: id } }),
+	);
+}
+
+/** A call whose client was asked something. Returns what it comes back with. */
+async function park(client: ModernHttp, played: Promise<PlayedServer>, name: string) {
+	const asking = client.call(name).reply();
+	const server = await played;
+	const { id } = await server.hear('tools/call');
+	server.say({ jsonrpc: '2.0', id: 'q', ...WHO });
+	const { inputRequests, requestState } = askedIn((await asking).rpc as RpcMessage);
+	const [key = ''] = Object.keys(inputRequests);
+	return { id, answers: { name, arguments: {}, inputResponses: { [key]: ACCEPT }, requestState } };
+}
+
+describe('for a client of the second era a catalog entry that changes', () => {
+	for (const era of ERAS)
+		test(`has calls in flight finish on the old Instance and new ones begin on a new one (a server of the ${era} era)`, async (t) => {
+			const { stack, cast } = await start(t, { alpha: { ...WILLING, era }, beta: WILLING });
+			const client = new ModernHttp(stack, { capabilities: ALL });
+			const before = client.call('x').reply();
+			const first = await cast.of('alpha');
+			const { id } = await first.hear('tools/call');
+			rebuild(stack);
+			stack.later(0);
+			const after = client.call('x').reply();
+			const second = await cast.of('alpha', 1);
+			await second.answer('tools/call', { by: 'new' });
+			assert.equal((await after).rpc.result?.['by'], 'new');
+			stack.later(0);
+			assert.equal(first.instance.stopped, undefined);
+			first.say(result(id, { by: 'old' }));
+			assert.equal((await before).rpc.result?.['by'], 'old');
+			stack.later(0);
+			await first.instance.ended;
+			assert.equal(first.instance.stopped, 'patient');
+			assert.equal(second.instance.stopped, undefined);
+			assert.equal(stack.launcher.launches, 2);
+		});
+
+	for (const path of [ALPHA, '/mcp']) {
+		const name = path === ALPHA ? 'x' : 'alpha__x';
+
+		test(`has a call whose client is asked come back to the old Instance, at ${path}`, async (t) => {
+			const { stack, cast } = await start(t);
+			const client = new ModernHttp(stack, { path, capabilities: ALL });
+			const { id, answers } = await park(client, cast.of('alpha'), name);
+			const first = await cast.of('alpha');
+			rebuild(stack);
+			stack.later(0);
+			const after = client.call(name).reply();
+			const second = await cast.of('alpha', 1);
+			await second.answer('tools/call', { by: 'new' });
+			assert.equal((await after).rpc.result?.['by'], 'new');
+			stack.later(0);
+			assert.equal(first.instance.stopped, undefined);
+			const answering = client.send('tools/call', answers);
+			const heard = await Promise.race([first.answers.next(), answering.then(({ text }) => assert.fail(text))]);
+			assert.deepEqual(heard, result('q', ACCEPT));
+			first.say(result(id, { by: 'old' }));
+			assert.equal((await answering).rpc.result?.['by'], 'old');
+			stack.later(0);
+			await first.instance.ended;
+			assert.equal(second.heard.size, 0);
+			assert.equal(second.instance.stopped, undefined);
+		});
+
+		test(`does not wait for a client that was asked and does not come back, at ${path}`, async (t) => {
+			const { stack, cast } = await start(t);
+			const client = new ModernHttp(stack, { path, capabilities: ALL });
+			await park(client, cast.of('alpha'), name);
+			rebuild(stack);
+			stack.later(0);
+			const first = await cast.of('alpha');
+			assert.equal(first.instance.stopped, undefined);
+			stack.later(BRIDGE_LIMITS.parkedMs + 1);
+			stack.later(0);
+			await first.instance.ended;
+		});
+	}
+
+	for (const era of ERAS)
+		test(`ends who listens with a result, who listens anew to the new Instance (a server of the ${era} era)`, async (t) => {
+			const { stack, cast } = await start(t, { alpha: { ...WILLING, era }, beta: WILLING });
+			const client = new ModernHttp(stack, { capabilities: ALL });
+			const notifications = { toolsListChanged: true };
+			const open = async (nth: number): Promise<Stream> => {
+				const opening = listen(client, notifications);
+				if (era === 'modern') await acknowledge(await cast.of('alpha', nth));
+				return opening;
+			};
+			const events = await open(0);
+			const calling = client.call('x').reply();
+			const first = await cast.of('alpha');
+			const { id } = await first.hear('tools/call');
+			rebuild(stack);
+			stack.later(0);
+			assert.equal(first.instance.stopped, undefined, 'a call is in flight');
+			first.say(result(id));
+			assert.equal((await calling).status, 200);
+			stack.later(0);
+			assert.deepEqual(await events.rest(), [ENDED]);
+			assert.equal(await events.closed, true);
+			await first.instance.ended;
+			const anew = await open(1);
+			const second = await cast.of('alpha', 1);
+			second.say(
+				era === 'legacy'
+					? CHANGED.tools
+					: notification('notifications/tools/list_changed', { _meta: { [SUBSCRIPTION]: lastIdTo(second) } }),
+			);
+			assert.equal((await anew.next()).method, 'notifications/tools/list_changed');
+		});
+
+	/** The id of the last request that an Instance was sent. */
+	function lastIdTo({ instance }: PlayedServer): unknown {
+		return JSON.parse(instance.received.at(-1) ?? '{}').id;
+	}
+
+	test('whose image is not ready yet changes nothing', async (t) => {
+		const { stack, cast } = await start(t);
+		const client = new ModernHttp(stack, { capabilities: ALL });
+		for (const spec of ['spec-alpha', 'other']) {
+			change(stack, 'alpha', spec === 'other' ? { spec, preparation: { kind: 'waiting' } } : {});
+			stack.later(0);
+			const calling = client.call('x').reply();
+			await (await cast.of('alpha')).answer('tools/call');
+			assert.equal((await calling).status, 200);
+		}
+		assert.equal(stack.launcher.launches, 1);
+	});
+});
+
+describe('many servers as one:', () => {
+	const ALL_LISTS = { toolsListChanged: true, promptsListChanged: true, resourcesListChanged: true };
+
+	/** Who hears of changes, of either era. */
+	async function changesTo(stack: HttpStack, era: 'legacy' | 'modern', path: string): Promise<Stream> {
+		if (era === 'legacy') return (await open(stack, path)).listen();
+		return listen(new ModernHttp(stack, { path, capabilities: ALL }), ALL_LISTS);
+	}
+
+	/** The next three things told, which must be a change of each list. */
+	async function assertTold(stream: Stream, what: string): Promise<void> {
+		const methods = [await stream.next(), await stream.next(), await stream.next()].map(({ method }) => method);
+		assert.deepEqual(
+			methods.sort(),
+			Object.values(CHANGED)
+				.map(({ method }) => method)
+				.sort(),
+			what,
+		);
+	}
+
+	const groupsOf = (...names: readonly string[]): LauncherState['groups'] =>
+		({ some: names.map((name) => serverView(name).name) }) as LauncherState['groups'];
+	function regroup(stack: HttpStack, groups: LauncherState['groups']): void {
+		stack.launcher.state = { ...stack.launcher.state, groups };
+		stack.later(0);
+	}
+
+	for (const era of ERAS) {
+		test(`a group that changes is told to clients of the ${era} era, and no change of another is`, async (t) => {
+			const { stack } = await start(t, { alpha: WILLING, beta: WILLING }, groupsOf('alpha'));
+			const [some, all] = [await changesTo(stack, era, '/groups/some/mcp'), await changesTo(stack, era, '/mcp')];
+			stack.later(0);
+			regroup(stack, groupsOf('alpha', 'beta'));
+			await assertTold(some, 'one more');
+			regroup(stack, groupsOf('beta'));
+			await assertTold(some, 'one less');
+			regroup(stack, { ...groupsOf('beta'), other: [] });
+			change(stack, 'alpha', { enabled: false });
+			await assertTold(all, 'one is disabled');
+			change(stack, 'alpha', { enabled: true });
+			await assertTold(all, 'one is enabled');
+			assert.equal(some.events.size, 0);
+			assert.equal(all.events.size, 0);
+		});
+
+		test(`one that changes is followed by another, and the others are left alone (${era} era)`, async (t) => {
+			const { stack, cast } = await start(t);
+			const { call: client, changes: hear } = await caller(stack, era);
+			const changes = await hear();
+			const [before, elsewhere] = [client('alpha__x'), client('beta__x')];
+			const [alpha, beta] = [await cast.of('alpha'), await cast.of('beta')];
+			const [old, other] = [await alpha.hear('tools/call'), await beta.hear('tools/call')];
+			rebuild(stack);
+			await assertTold(changes, 'alpha is another');
+			const after = client('alpha__x');
+			const second = await cast.of('alpha', 1);
+			await second.answer('tools/call', { by: 'new' });
+			assert.equal((await after).rpc.result?.['by'], 'new');
+			stack.later(0);
+			assert.equal(alpha.instance.stopped, undefined);
+			alpha.say(result(old.id, { by: 'old' }));
+			assert.equal((await before).rpc.result?.['by'], 'old');
+			stack.later(0);
+			await alpha.instance.ended;
+			beta.say(result(other.id, { by: 'beta' }));
+			assert.equal((await elsewhere).rpc.result?.['by'], 'beta');
+			assert.equal(beta.instance.stopped, undefined);
+			assert.equal(second.instance.stopped, undefined);
+			assert.equal(changes.events.size, 0);
+		});
+
+		test(`one that nobody calls is stopped until somebody does, and the others are left alone (${era} era)`, async (t) => {
+			const { stack, cast } = await start(t);
+			const { call: client } = await caller(stack, era);
+			for (const name of ['alpha', 'beta']) {
+				const calling = client(`${name}__x`);
+				await (await cast.of(name)).answer('tools/call');
+				assert.equal((await calling).status, 200);
+			}
+			const long = client('beta__x');
+			const [alpha, beta] = [await cast.of('alpha'), await cast.of('beta')];
+			const { id } = await beta.hear('tools/call');
+			stack.later(IDLE_MS);
+			await alpha.instance.ended;
+			assert.equal(alpha.instance.stopped, 'patient');
+			assert.equal(beta.instance.stopped, undefined);
+			beta.say(result(id));
+			assert.equal((await long).status, 200);
+			const calling = client('alpha__x');
+			const again = await cast.of('alpha', 1);
+			await again.answer('tools/call');
+			assert.equal((await calling).status, 200);
+			stack.later(IDLE_MS);
+			await Promise.all([again.instance.ended, beta.instance.ended]);
+			assert.equal(stack.launcher.live.size, 0);
+		});
+	}
+
+	test('a subscription whose answer comes from the old Instance of one is not lost', async (t) => {
+		const { 'resources/subscribe': _, 'resources/unsubscribe': __, ...answers } = WILLING.answers ?? {};
+		const { stack, cast } = await start(t, { alpha: { capabilities: FULL, answers } });
+		const session = await open(stack, '/mcp');
+		const subscribing = session.post(subscribe('test://a'));
+		const first = await cast.of('alpha');
+		const { id } = await first.hear('resources/subscribe');
+		rebuild(stack);
+		const second = await callOn(cast, session, 1, { name: 'alpha__x' });
+		first.say(result(id));
+		assert.equal((await subscribing).status, 200);
+		await second.answer('resources/subscribe');
+		const unsubscribing = session.post(unsubscribe('test://a'));
+		assert.deepEqual((await second.answer('resources/unsubscribe')).params, { uri: 'test://a' });
+		assert.equal((await unsubscribing).status, 200);
+		assert.equal(second.heard.size, 0);
+	});
+
+	test('one whose resource a client is subscribed to is not stopped, whatever becomes of the others', async (t) => {
+		const { stack, cast } = await start(t, { alpha: WILLING, beta: { capabilities: { tools: {} }, answers: TOOLS } });
+		const session = await open(stack, '/mcp');
+		const standing = await session.listen();
+		await session.post(subscribe('test://a'));
+		const [alpha, beta] = [await cast.of('alpha'), await cast.of('beta')];
+		stack.later(IDLE_MS);
+		await beta.instance.ended;
+		assert.equal(alpha.instance.stopped, undefined);
+		const updated = notification('notifications/resources/updated', { uri: 'test://a' });
+		alpha.say(updated);
+		assert.deepEqual(await standing.next(), updated);
+		await session.post(unsubscribe('test://a'));
+		stack.later(IDLE_MS);
+		await alpha.instance.ended;
+	});
+
+	test('one whose resource a listener is subscribed to is not stopped either', async (t) => {
+		const { stack, cast } = await start(t, { alpha: WILLING, beta: { capabilities: { tools: {} }, answers: TOOLS } });
+		const client = new ModernHttp(stack, { path: '/mcp', capabilities: ALL });
+		const events = await listen(client, { resourceSubscriptions: ['test://a'] });
+		const [alpha] = [await cast.of('alpha')];
+		stack.later(IDLE_MS);
+		stack.later(IDLE_MS);
+		assert.equal(alpha.instance.stopped, undefined);
+		alpha.say(notification('notifications/resources/updated', { uri: 'test://a' }));
+		assert.equal((await events.next()).params?.['uri'], 'test://a');
+		events.destroy();
+		await events.closed;
+		while (!methodsTo(alpha.instance).includes('resources/unsubscribe')) await new Promise(setImmediate);
+		stack.later(IDLE_MS);
+		await alpha.instance.ended;
+	});
+
+	/** Calls tools at /mcp, and hears of changes. */
+	async function caller(stack: HttpStack, era: 'legacy' | 'modern') {
+		let id = 0;
+		if (era === 'modern') {
+			const client = new ModernHttp(stack, { path: '/mcp', capabilities: ALL });
+			return { call: (name: string) => client.call(name).reply(), changes: () => listen(client, ALL_LISTS) };
+		}
+		const session = await open(stack, '/mcp');
+		return { call: (name: string) => session.post(call(++id, name)), changes: () => session.listen() };
+	}
 });
