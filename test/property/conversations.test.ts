@@ -1,6 +1,7 @@
 /**
  * The gateway as a whole under random orders of everything: sessions of the first era and requests of the second, of
- * several callers, at single servers and at all as one, while servers start, exit and go.
+ * several callers, at single servers and at all as one, while servers start, exit, become others and go, and sessions
+ * go on.
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -40,8 +41,10 @@ interface Client {
 
 type GatewayStep =
 	| Step
-	| { readonly kind: 'session'; readonly who: number; readonly verb: 'end' | 'open' | 'reconnect' }
-	| { readonly kind: 'world'; readonly at: number; readonly verb: 'die' | 'tick' | 'launch' };
+	| { readonly kind: 'session'; readonly who: number; readonly verb: SessionVerb }
+	| { readonly kind: 'world'; readonly at: number; readonly verb: WorldVerb };
+type SessionVerb = 'end' | 'open' | 'reconnect' | 'idle';
+type WorldVerb = 'die' | 'tick' | 'launch' | 'rebuild';
 
 const client: fc.Arbitrary<Client> = fc.record({
 	era: fc.constantFrom('legacy' as const, 'modern' as const),
@@ -56,7 +59,7 @@ const gatewayStep: fc.Arbitrary<GatewayStep> = fc.oneof(
 		arbitrary: fc.record({
 			kind: fc.constant('session' as const),
 			who: fc.nat({ max: 5 }),
-			verb: fc.constantFrom('end' as const, 'open', 'reconnect'),
+			verb: fc.constantFrom<SessionVerb[]>('end', 'open', 'reconnect', 'idle', 'idle'),
 		}),
 	},
 	{
@@ -64,7 +67,7 @@ const gatewayStep: fc.Arbitrary<GatewayStep> = fc.oneof(
 		arbitrary: fc.record({
 			kind: fc.constant('world' as const),
 			at,
-			verb: fc.constantFrom('die' as const, 'tick', 'launch', 'launch'),
+			verb: fc.constantFrom<WorldVerb[]>('die', 'tick', 'launch', 'launch', 'rebuild'),
 		}),
 	},
 );
@@ -99,6 +102,7 @@ class World {
 	readonly retired: Actor[] = [];
 	readonly #gates: (() => void)[] = [];
 	#made = 0;
+	#builds = 0;
 
 	constructor({ clients, startsSlowly, failing }: Plan) {
 		let launches = 0;
@@ -127,13 +131,20 @@ class World {
 		if (session?.isOpen !== false) act(caller, taken);
 	}
 
-	#turn(verb: 'die' | 'tick' | 'launch', which: number): void {
+	#turn(verb: WorldVerb, which: number): void {
 		if (verb === 'launch') this.#gates.shift()?.();
+		else if (verb === 'rebuild') this.#rebuild(pick(NAMES, which) ?? assert.fail());
 		else if (verb === 'die') pick(this.#live(), which)?.die();
 		else this.tick(performance.now());
 	}
 
-	#changeSession(index: number, verb: 'end' | 'open' | 'reconnect'): void {
+	/** The catalog says something else of a server. */
+	#rebuild(name: string): void {
+		this.gateway.change(name, { spec: `build ${++this.#builds}` });
+		this.tick(performance.now());
+	}
+
+	#changeSession(index: number, verb: SessionVerb): void {
 		const { client: each, session } = this.actors[index] ?? assert.fail();
 		if (verb === 'open' && session?.isOpen === false) {
 			this.retired.push(this.actors[index] ?? assert.fail());
@@ -142,6 +153,7 @@ class World {
 		if (session?.isOpen !== true) return;
 		if (verb === 'end') session.end();
 		else if (verb === 'reconnect') session.reconnect();
+		else if (verb === 'idle') session.idle();
 	}
 
 	tick(nowMs: number): void {
@@ -200,6 +212,18 @@ class World {
 			if (dead) continue;
 			assert.deepEqual(waiting, [], 'questions without an answer');
 			assert.deepEqual([...pending.values()], [], 'nobody told the server that a call was given up');
+		}
+		for (const { caller, session } of this.all) if (session !== undefined) this.#checkTurns(caller.name);
+	}
+
+	/** Of the Instances of a server that a session had, one took calls after the other, and none again. */
+	#checkTurns(client: string): void {
+		const lastOf = new Map<string, number>();
+		for (const { instance, taken } of this.gateway.servers) {
+			const orders = taken.filter((each) => each.client === client).map(({ order }) => order);
+			if (orders.length === 0) continue;
+			assert.ok(Math.min(...orders) > (lastOf.get(instance.server) ?? 0), `two Instances take calls of ${client}`);
+			lastOf.set(instance.server, Math.max(...orders));
 		}
 	}
 

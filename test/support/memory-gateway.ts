@@ -12,7 +12,7 @@ import { Tenants } from '../../src/http/tenants.ts';
 import type { Visit } from '../../src/http/visit.ts';
 import type { PrincipalId, ServerName } from '../../src/ids.ts';
 import type { ServerView } from '../../src/launcher/contract.ts';
-import { SESSION_LIMITS } from '../../src/limits.ts';
+import { INSTANCE_LIMITS, SESSION_LIMITS } from '../../src/limits.ts';
 import { SILENT_LOG } from '../../src/log.ts';
 import { Metrics } from '../../src/metrics.ts';
 import { Absences } from '../../src/pool/absences.ts';
@@ -68,7 +68,7 @@ export class MemoryGateway {
 		this.launcher.launch = async (server, signal, caller) => {
 			const channel = await launch(server, signal, caller);
 			const instance = [...this.launcher.live].find((live) => live === channel) ?? assert.fail();
-			this.servers.push(new ModelServer({ instance, ...(habits[server] ?? assert.fail()) }));
+			this.servers.push(new ModelServer({ instance, isBegunWith: true, ...(habits[server] ?? assert.fail()) }));
 			return channel;
 		};
 		this.#targets = {
@@ -201,6 +201,13 @@ export class SessionPort implements LegacyPort {
 		if (!this.isOpen) return;
 		this.#stream?.destroy();
 		this.#listen();
+	}
+
+	/** Nobody calls its servers for so long that those are stopped which have nothing to do. */
+	idle(): void {
+		if (!this.isOpen) return;
+		const of = { principal: { id: this.#principal as PrincipalId }, target: this.#gateway.target(this.#path) };
+		this.#gateway.sessions.find(this.#id, of).tick(performance.now() + INSTANCE_LIMITS.idleStopMs + 1);
 	}
 
 	/** Ends the session. */

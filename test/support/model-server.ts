@@ -50,10 +50,20 @@ export interface ModelServerOptions {
 	readonly noiseLines?: number;
 	/** Whether a first word of the other era makes it exit. */
 	readonly exitsOnOtherEra?: boolean;
+	/** Whether it is begun with as protocol has it, and says so if not. */
+	readonly isBegunWith?: boolean;
+}
+
+/** A call that was begun at it, in the order of all calls to all servers. */
+interface Taken {
+	readonly client: string;
+	readonly order: number;
 }
 
 /** Every state that some server gave out, and of which call. One process of it may be asked with that of another. */
 const givenStates = new Map<string, string>();
+
+let lastCall = 0;
 
 /** Numbers for questions, all different, so that an answer can be told from any other. */
 let lastNonce = 0;
@@ -76,6 +86,7 @@ export class ModelServer {
 	readonly listens = new Map<Id, object>();
 	/** Those whose calls it has heard, and answers. */
 	readonly clients = new Set<string>();
+	readonly taken: Taken[] = [];
 	dead = false;
 	readonly #isClient: (name: string) => boolean;
 	readonly #options: ModelServerOptions;
@@ -86,6 +97,8 @@ export class ModelServer {
 	readonly #ids = new Set<Id>();
 	#order = 0;
 	#heard = 0;
+	/** How far its handshake is. */
+	#stage: 'new' | 'asked' | 'ready' = 'new';
 	#lastQuestion = 0;
 
 	constructor(options: ModelServerOptions) {
@@ -258,6 +271,7 @@ export class ModelServer {
 		const { id, method, params = {} } = message;
 		if (method === undefined) return this.#takeAnswer(message);
 		this.#checkEra(method, params);
+		if (this.#options.isBegunWith) this.#checkStage(method);
 		if (id === undefined || id === null) return this.#takeNotification(method, params);
 		assert.ok(!this.#ids.has(id), `the id ${id} came twice`);
 		this.#ids.add(id);
@@ -343,14 +357,18 @@ export class ModelServer {
 	#takeCall(wireId: number, params: Record<string, unknown>): void {
 		const mark = String(Reflect.get(Object(params['arguments']), 'mark'));
 		const token = Reflect.get(Object(params['_meta']), 'progressToken') as Id | undefined;
-		this.clients.add(mark.split(' ', 1).join());
+		const client = mark.split(' ', 1).join();
+		this.clients.add(client);
 		assert.equal(params['name'], 'x', `another tool than the client’s: ${JSON.stringify(params)}`);
 		for (const other of this.pending.values())
 			assert.ok(token === undefined || other.token !== token, `two calls in flight with the token ${token}`);
 		const { requestState, inputResponses } = params;
 		if (this.era === 'legacy') assert.equal(requestState ?? inputResponses, undefined, 'what only the other era has');
-		if (requestState === undefined) this.pending.set(wireId, { wireId, mark, token, answered: [] });
-		else this.#takeUp({ wireId, mark, token }, String(requestState), Object(inputResponses));
+		// One with a state goes on with a call that was taken before.
+		if (requestState === undefined) {
+			this.taken.push({ client, order: ++lastCall });
+			this.pending.set(wireId, { wireId, mark, token, answered: [] });
+		} else this.#takeUp({ wireId, mark, token }, String(requestState), Object(inputResponses));
 	}
 
 	/** A call that brings answers to what it was asked before. */
@@ -390,6 +408,18 @@ export class ModelServer {
 		const by = String(Reflect.get(Object(answer), 'by'));
 		this.clients.add(by);
 		assert.ok(this.#isClient(by), `an answer of ${by}, who is no client`);
+	}
+
+	/** Whether it hears first what must come first, and that its client is ready before any call, once. */
+	#checkStage(method: string): void {
+		const isFirstWord = method === 'initialize' || method === 'server/discover';
+		assert.ok(isFirstWord || this.#stage !== 'new', `${method} is the first thing that it hears`);
+		if (method === 'notifications/initialized') {
+			assert.notEqual(this.#stage, 'ready', 'its client is ready twice');
+			this.#stage = 'ready';
+		} else if (isFirstWord) this.#stage = 'asked';
+		if (this.era === 'legacy' && method === 'tools/call')
+			assert.equal(this.#stage, 'ready', 'a call before its client is ready');
 	}
 
 	/** Whether it is spoken to in its era; what tries out which it is may be of either. */
