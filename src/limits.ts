@@ -121,7 +121,9 @@ export const BRIDGE_LIMITS = Object.freeze({
 	/** Questions that a server asks at once come in one answer; they are waited for so long. */
 	gatherMs: 20,
 	/** Calls of one caller to one server whose client was asked something; the oldest goes first. Fewer than inFlightMax. */
-	parkedMax: 16,
+	parkedMax: 24,
+	/** With so many, questions that come at once are put with one call: to lose the oldest would be worse than that. */
+	parkedApartMax: 12,
 	/** How long a client has to answer. */
 	parkedMs: 5 * 60_000,
 	/** Questions of a server that wait for a call to be asked with. */

@@ -39,6 +39,8 @@ export interface CallKeeper {
 	park(call: BridgedCall, request: RequestMessage): string;
 	/** Whether there is another call that a question may be of, and whose client can be asked or comes back. */
 	hasOther(call: BridgedCall): boolean;
+	/** Whether a call whose client is asked nothing may be asked with, too. */
+	hasRoom(): boolean;
 	/** The call is over. */
 	forget(call: BridgedCall): void;
 }
@@ -97,10 +99,16 @@ export class BridgedCall implements Exchange {
 		return this.#settled;
 	}
 
+	/** Whether its client is about to be asked, in the middle of the call. */
+	get gathers(): boolean {
+		return this.#questions.size > 0 && this.#reply !== undefined && this.#call !== undefined && !this.#settled;
+	}
+
 	/** Nothing while the client is asked: it may not come back, and another call may be meant. */
 	takes(message: RequestMessage | NotificationMessage): boolean {
 		if (this.#settled || this.#reply === undefined) return false;
-		return message.kind === 'request' ? this.askable && neededFor(message) !== undefined : this.#wants(message);
+		if (message.kind === 'notification') return this.#wants(message);
+		return this.askable && neededFor(message) !== undefined && (this.gathers || this.#keeper.hasRoom());
 	}
 
 	/** The client may hear nothing while it is asked; and when it came back, it hears of progress as it then asked to. */

@@ -172,6 +172,11 @@ export class ModernBridge implements ModernServer, CallKeeper {
 		return [...this.#calls].some((other) => other !== call && other.askable && !other.settled);
 	}
 
+	hasRoom(): boolean {
+		const gathering = [...this.#calls].filter(({ gathers }) => gathers).length;
+		return gathering === 0 || this.#parked.size + gathering < BRIDGE_LIMITS.parkedApartMax;
+	}
+
 	forget(call: BridgedCall): void {
 		this.#calls.delete(call);
 	}

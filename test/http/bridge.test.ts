@@ -690,6 +690,37 @@ describe('a question that went to another call than the one that asks', () => {
 		assert.deepEqual(await instance.hear(), result('q', ACCEPT));
 	}
 
+	test('are put with one call when so many are asked that more would be at the cost of the oldest', async (t) => {
+		const opened = await open(t);
+		const { client, instance } = opened;
+		for (let n = 0; n < BRIDGE_LIMITS.parkedApartMax; n++) await ask(opened, [question(`q-${n}`)], { n });
+		const calling = ['one', 'two'].map((name) => client.call(name).reply());
+		const ids: number[] = [];
+		for (const _ of calling) ids.push((await instance.hearRequest('tools/call')).id);
+		for (const id of ['a', 'b']) instance.say(question(id));
+		assert.equal(Object.keys(askedBy(await Promise.race(calling)).inputRequests).length, 2);
+		for (const id of ids) instance.say(result(id));
+		await Promise.all(calling);
+	});
+
+	test(`are put with ${BRIDGE_LIMITS.parkedApartMax} calls at most where more ask at once, and none is lost`, async (t) => {
+		const { client, instance } = await open(t);
+		const names = Array.from({ length: SESSION_LIMITS.inFlightMax }, (_, n) => `call-${n}`);
+		const calling = names.map((name) => client.call(name).reply());
+		const ids: number[] = [];
+		for (const _ of names) ids.push((await instance.hearRequest('tools/call')).id);
+		for (const n of names.keys()) instance.say(question(n));
+		await Promise.race(calling);
+		for (const id of ids) instance.say(result(id));
+		const asked = (await Promise.all(calling)).filter(({ rpc }) => rpc.result?.['resultType'] === 'input_required');
+		assert.equal(asked.length, BRIDGE_LIMITS.parkedApartMax);
+		const counts = asked.map((reply) => Object.keys(askedBy(reply).inputRequests).length);
+		assert.equal(
+			counts.reduce((sum, count) => sum + count),
+			names.length,
+		);
+	});
+
 	test('calls that ask at once have one question each', async (t) => {
 		const { client, instance } = await open(t);
 		const calling = ['one', 'two', 'three'].map((name) => client.call(name).reply());
