@@ -18,6 +18,7 @@ import { Pool } from './pool/pool.ts';
 import { Snapshots } from './pool/snapshots.ts';
 import { ToolHeaders } from './pool/tool-headers.ts';
 import type { Store } from './store/contract.ts';
+import { tolerant } from './store/tolerant.ts';
 
 export interface GatewayDependencies {
 	readonly config: Config;
@@ -41,7 +42,8 @@ export class Gateway {
 	#draining = false;
 
 	constructor(dependencies: GatewayDependencies) {
-		const { config, apiKey, launcher, log, store, version } = dependencies;
+		const { config, apiKey, launcher, log, version } = dependencies;
+		const store = tolerant(dependencies.store, log);
 		this.#dependencies = dependencies;
 		const metrics = new Metrics({
 			sessions: () => this.#callers.sessions.counts(),

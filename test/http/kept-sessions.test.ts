@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, test } from 'node:test';
 import { HTTP_LIMITS, SESSION_LIMITS } from '../../src/limits.ts';
+import { SILENT_LOG } from '../../src/log.ts';
 import { type Rpc, serverView } from '../support/fake-launcher.ts';
 import { ask } from '../support/http-client.ts';
 import {
@@ -502,6 +503,26 @@ describe('what is kept', () => {
 		);
 		await stack.stop();
 		for (const { id } of sessions) assert.deepEqual(await inFiles(id), []);
+	});
+
+	test('is nothing while the store fails, and everything goes on', async (t) => {
+		const place = await makeFolder(t);
+		const lines: unknown[] = [];
+		const note = (event: string): number => lines.push(event);
+		const log = { ...SILENT_LOG, error: note, warn: note };
+		const one = await place.begin({ log });
+		const session = await open(one.stack);
+		const database = new DatabaseSync(join(place.folder, 'slipway.db'));
+		database.exec('DROP TABLE sessions; DROP TABLE snapshots');
+		database.close();
+		assert.equal((await session.post(request('logging/setLevel', { level: 'error' }))).status, 200);
+		one.stack.later(SESSION_LIMITS.noteIntervalMs + 1);
+		await callOn(session, one);
+		const another = await open(one.stack);
+		assert.equal(await status(again(session, one, '/mcp')), STATUS_UNKNOWN);
+		for (const each of [session, another]) assert.equal((await each.end()).status, 200);
+		assert.deepEqual(new Set(lines), new Set(['the store fails']));
+		assert.ok(lines.length < 4, 'it is told now and then, and not each time');
 	});
 
 	const damages: readonly (readonly [what: string, set: string])[] = [
