@@ -169,6 +169,8 @@ export const INSTANCE_LIMITS = Object.freeze({
 	refusalCharsMax: 300,
 	/** An Instance whose session does not call it for so long is stopped; the next call gets another one. */
 	idleStopMs: 5 * 60_000,
+	/** An Instance that nobody calls, and somebody is subscribed to, is not tried to be had again sooner. */
+	subscribedRetryMs: 10_000,
 	/** How long a caller waits for the preparation of an image. */
 	preparationWaitMs: 10 * 60_000,
 	stopEofMs: 5_000,

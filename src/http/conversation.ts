@@ -8,6 +8,7 @@
  */
 import type { Patience } from '../channel.ts';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
+import { SESSION_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { Call } from '../mcp/exchange.ts';
 import type { RequestMessage } from '../mcp/jsonrpc.ts';
@@ -92,8 +93,11 @@ export class Conversation implements Tenant {
 			lasts: message.method === LISTEN,
 			call: undefined,
 		};
+		// The Instance would take no more of them.
+		const isFull = this.#conversation === undefined && this.#replies.size >= SESSION_LIMITS.inFlightMax;
 		this.#replies.set(reply, entry);
 		try {
+			if (isFull) throw new SlipwayError('SLIPWAY_CALLS_FULL', { retryAfterSeconds: 1 });
 			const host = await this.#opening;
 			if (host !== this) {
 				this.#replies.delete(reply);

@@ -7,7 +7,7 @@
  */
 import type { Patience } from '../channel.ts';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
-import { BRIDGE_LIMITS, SESSION_LIMITS } from '../limits.ts';
+import { BRIDGE_LIMITS, INSTANCE_LIMITS, SESSION_LIMITS } from '../limits.ts';
 import type { Call, CallOptions, LegacyServer, Standing } from './exchange.ts';
 import { isObject, type NotificationMessage, notificationText, own, type RequestMessage } from './jsonrpc.ts';
 import { type Answer, ask } from './own-request.ts';
@@ -86,6 +86,12 @@ export class LastingServer implements LegacyServer {
 	/** The pages of lists that the client was told without an Instance, as it was told them. */
 	readonly #told = new Map<string, { readonly page: ListPage; readonly result: string }>();
 	#activeAtMs = performance.now();
+	/** A task that the Instance at hand has begun may go on until then. */
+	#busyUntilMs = 0;
+	/** Whether its client was heard of since it gave its Instance back. */
+	#attended = true;
+	/** An Instance that only subscriptions want is not tried to be had sooner. */
+	#retryAtMs = 0;
 	#over: SlipwayError | undefined;
 	#closing: Promise<void> | undefined;
 
@@ -124,6 +130,7 @@ export class LastingServer implements LegacyServer {
 	request(text: string, message: RequestMessage, options: CallOptions): Call {
 		this.#assertOpen();
 		this.#activeAtMs = performance.now();
+		this.#attended = true;
 		if (this.#current !== undefined) return this.#send(this.#current, text, message, options);
 		const known = this.#opening === undefined ? this.#findPage(message) : undefined;
 		if (known !== undefined) return tell(known, message, options);
@@ -173,12 +180,22 @@ export class LastingServer implements LegacyServer {
 	tick(nowMs: number): void {
 		for (const sitting of this.#retiring) if (sitting.server.inFlight === 0) void this.#dismiss(sitting, 'patient');
 		if (this.#current !== undefined) this.#lookAt(this.#current);
-		if (this.#current === undefined || this.inFlight > 0 || this.#subscriptions.size > 0) this.#activeAtMs = nowMs;
+		if (this.#current === undefined) this.#wakeForSubscriptions(nowMs);
+		else if (this.inFlight > 0 || this.#subscriptions.size > 0 || nowMs < this.#busyUntilMs) this.#activeAtMs = nowMs;
 		else if (nowMs - this.#activeAtMs > this.#options.idleStopMs) void this.rest('patient');
+	}
+
+	/** Who waits to hear of a resource asks for nothing, and is not to wait in vain. */
+	#wakeForSubscriptions(nowMs: number): void {
+		if (this.#subscriptions.size === 0 || !this.#attended || this.#over !== undefined) return;
+		if (this.#opening !== undefined || nowMs < this.#retryAtMs) return;
+		this.#retryAtMs = nowMs + INSTANCE_LIMITS.subscribedRetryMs;
+		this.#wake().catch(() => undefined);
 	}
 
 	/** Gives the Instance back. The next request gets another one. */
 	async rest(patience: Patience): Promise<void> {
+		this.#attended = false;
 		await Promise.all([...this.#retiring, ...this.#currents].map((sitting) => this.#dismiss(sitting, patience)));
 	}
 
@@ -241,6 +258,7 @@ export class LastingServer implements LegacyServer {
 	#sit(sitting: Sitting): void {
 		this.#current = sitting;
 		this.#greeted = false;
+		this.#busyUntilMs = 0;
 		this.#activeAtMs = performance.now();
 		for (const releases of this.#holds) releases.push(sitting.server.hold());
 		void sitting.server.ended.then((reason) => {
@@ -321,11 +339,23 @@ export class LastingServer implements LegacyServer {
 	}
 
 	#send({ server }: Sitting, text: string, message: RequestMessage, options: CallOptions): Call {
-		if (!NOTED.has(message.method)) return server.request(text, message, options);
-		const exchange = watched(options.exchange, (_, { ok }) => {
-			if (ok) this.#note(message, server);
+		const isTask = own(message.params ?? {}, 'task') !== undefined;
+		if (!isTask && !NOTED.has(message.method)) return server.request(text, message, options);
+		const exchange = watched(options.exchange, (_, answer) => {
+			if (!answer.ok) return;
+			if (isTask) this.#noteTask(answer.result);
+			else this.#note(message, server);
 		});
 		return server.request(text, message, { ...options, exchange });
+	}
+
+	/** The task may go on when nobody asks for it, for as long as the server keeps it. */
+	#noteTask(result: unknown): void {
+		const task = isObject(result) ? own(result, 'task') : undefined;
+		if (!isObject(task)) return;
+		const ttlMs = own(task, 'ttl');
+		const keptMs = Math.min(typeof ttlMs === 'number' ? ttlMs : SESSION_LIMITS.absoluteMs, SESSION_LIMITS.absoluteMs);
+		this.#busyUntilMs = Math.max(this.#busyUntilMs, performance.now() + keptMs);
 	}
 
 	/** A page of a list that is known without an Instance. */

@@ -27,6 +27,7 @@ const FAILURES: ReadonlySet<ErrorCode> = new Set([
 	'SLIPWAY_PROTOCOL_NOISE',
 	'SLIPWAY_LINE_TOO_LONG',
 	'SLIPWAY_FRAME_INVALID',
+	'SLIPWAY_INSTANCE_STALLED',
 ]);
 
 /** What stays as it is until somebody changes something: waiting does not help. */

@@ -445,6 +445,53 @@ describe('an Instance that nobody calls', () => {
 		await instance.ended;
 	});
 
+	test('is not stopped while a task that it has begun may go on', async (t) => {
+		const { stack, cast } = await start(t);
+		const session = await open(stack);
+		const played = await cast.of('alpha');
+		const calling = session.post({
+			jsonrpc: '2.0',
+			id: 1,
+			method: 'tools/call',
+			params: { name: 'long', task: { ttl: 3 * IDLE_MS } },
+		});
+		await played.answer('tools/call', { task: { taskId: 't', status: 'working', ttl: 3 * IDLE_MS } });
+		await calling;
+		stack.later(IDLE_MS);
+		stack.later(IDLE_MS);
+		assert.equal(played.instance.stopped, undefined);
+		stack.later(IDLE_MS + 1000);
+		stack.later(IDLE_MS);
+		await played.instance.ended;
+	});
+
+	test('and died is followed by one without a request when its client is subscribed to a resource', async (t) => {
+		const { stack, cast } = await start(t);
+		const session = await open(stack);
+		const standing = await session.listen();
+		await session.post(subscribe('test://a'));
+		let refused = 0;
+		stack.launcher.beforeLaunch = () => {
+			refused += 1;
+			throw new SlipwayError('SLIPWAY_ENGINE_UNREACHABLE');
+		};
+		await die(await cast.of('alpha'));
+		stack.later(0);
+		stack.later(1_000);
+		while (refused === 0) await new Promise(setImmediate);
+		stack.launcher.beforeLaunch = () => undefined;
+		// Not at every look, though.
+		stack.later(1_000);
+		assert.equal(refused, 1);
+		stack.later(INSTANCE_LIMITS.subscribedRetryMs);
+		const { instance } = await cast.of('alpha', 1);
+		await instance.lines.count(3);
+		const updated = notification('notifications/resources/updated', { uri: 'test://a' });
+		instance.say(updated);
+		assert.deepEqual(await standing.next(), updated);
+		assert.deepEqual(methodsTo(instance), ['initialize', 'notifications/initialized', 'resources/subscribe']);
+	});
+
 	test('does not end its session, which has a time of its own', async (t) => {
 		const { stack, cast } = await start(t);
 		const session = await open(stack);
