@@ -11,6 +11,7 @@ import { SlipwayError } from '../errors.ts';
 
 interface Waiter {
 	readonly take: () => void;
+	readonly refuse: (error: SlipwayError) => void;
 }
 
 export interface StartQueueOptions {
@@ -45,7 +46,8 @@ export class StartQueue {
 	/**
 	 * Runs `start` when its turn comes.
 	 *
-	 * @throws SlipwayError SLIPWAY_START_QUEUE_FULL at once; the reason of `signal`; whatever `start` throws
+	 * @throws SlipwayError SLIPWAY_START_QUEUE_FULL, at once or when the place is somebody's who has fewer; the reason of
+	 * `signal`; whatever `start` throws
 	 */
 	async run<T>(start: () => Promise<T>, options: StartOptions): Promise<T> {
 		await this.#turn(options);
@@ -63,10 +65,9 @@ export class StartQueue {
 			this.#running += 1;
 			return;
 		}
-		if (this.#length >= this.#options.queuedMax)
-			throw new SlipwayError('SLIPWAY_START_QUEUE_FULL', { retryAfterSeconds: 2 });
+		if (this.#length >= this.#options.queuedMax) this.#makePlace(caller);
 		const { promise, resolve, reject } = Promise.withResolvers<void>();
-		const waiter: Waiter = { take: resolve };
+		const waiter: Waiter = { take: resolve, refuse: reject };
 		const abort = (): void => {
 			if (this.#leave(caller, waiter)) reject(signal.reason);
 		};
@@ -77,6 +78,22 @@ export class StartQueue {
 		} finally {
 			signal.removeEventListener('abort', abort);
 		}
+	}
+
+	/** Whoever has most of a full queue gives the newest of it to who would have fewer then. */
+	#makePlace(caller: string): void {
+		const full = new SlipwayError('SLIPWAY_START_QUEUE_FULL', { retryAfterSeconds: 2 });
+		let greediest = '';
+		let most = (this.#waiting.get(caller)?.length ?? 0) + 1;
+		for (const [other, { length }] of this.#waiting)
+			if (length > most) {
+				greediest = other;
+				most = length;
+			}
+		const newest = this.#waiting.get(greediest)?.at(-1);
+		if (newest === undefined) throw full;
+		this.#leave(greediest, newest);
+		newest.refuse(full);
 	}
 
 	#enter(caller: string, waiter: Waiter): void {

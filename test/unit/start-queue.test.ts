@@ -64,6 +64,35 @@ test('a full queue refuses at once, and takes again when there is room', async (
 	await queue.run(async () => undefined, NEVER);
 });
 
+test('a queue that one caller has filled has a place for another, and none that would be more than its share', async () => {
+	const queue = new StartQueue({ concurrentMax: 1, queuedMax: 4 });
+	const running = Promise.withResolvers<void>();
+	const signal = new AbortController().signal;
+	const outcomes: string[] = [];
+	const start = (caller: string, name: string): Promise<void> =>
+		queue
+			.run(async () => void outcomes.push(name), { caller, signal })
+			.catch((error: unknown) => {
+				assert.ok(error instanceof SlipwayError);
+				outcomes.push(`${name} ${error.code}`);
+			});
+	const first = queue.run(() => running.promise, { caller: 'greedy', signal });
+	const starts = ['g1', 'g2', 'g3', 'g4'].map((name) => start('greedy', name));
+	// The two newest of who has most go, one for each; a third would leave it with fewer than the other has.
+	for (const name of ['o1', 'o2', 'o3']) starts.push(start('other', name));
+	assert.equal(queue.length, 4);
+	await new Promise(setImmediate);
+	assert.deepEqual(outcomes.sort(), [
+		'g3 SLIPWAY_START_QUEUE_FULL',
+		'g4 SLIPWAY_START_QUEUE_FULL',
+		'o3 SLIPWAY_START_QUEUE_FULL',
+	]);
+	outcomes.length = 0;
+	running.resolve();
+	await Promise.all([first, ...starts]);
+	assert.deepEqual(outcomes, ['g1', 'o1', 'g2', 'o2']);
+});
+
 test('who aborts while it waits leaves its place, and never starts', async () => {
 	const queue = new StartQueue({ concurrentMax: 1, queuedMax: 10 });
 	const gate = Promise.withResolvers<void>();
