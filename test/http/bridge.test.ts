@@ -704,12 +704,17 @@ describe('a question that went to another call than the one that asks', () => {
 	});
 
 	test(`are put with ${BRIDGE_LIMITS.parkedApartMax} calls at most where more ask at once, and none is lost`, async (t) => {
+		const gather = new HeldTimers(t, BRIDGE_LIMITS.gatherMs);
 		const { client, instance } = await open(t);
 		const names = Array.from({ length: SESSION_LIMITS.inFlightMax }, (_, n) => `call-${n}`);
 		const calling = names.map((name) => client.call(name).reply());
 		const ids: number[] = [];
 		for (const _ of names) ids.push((await instance.hearRequest('tools/call')).id);
 		for (const n of names.keys()) instance.say(question(n));
+		// Its answer comes when all that was said before has been heard.
+		instance.say({ jsonrpc: '2.0', id: 'ping', method: 'ping' });
+		assert.deepEqual(await instance.hear(), result('ping'));
+		gather.fire();
 		await Promise.race(calling);
 		for (const id of ids) instance.say(result(id));
 		const asked = (await Promise.all(calling)).filter(({ rpc }) => rpc.result?.['resultType'] === 'input_required');

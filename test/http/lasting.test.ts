@@ -61,7 +61,7 @@ const WILLING: Script = {
 	},
 };
 
-/** A stack whose servers are played, `alpha` and `beta` unless said. Calls there may last as long as any. */
+/** A stack whose servers are played, `alpha` and `beta` unless said. Calls there may last as long as a call may. */
 async function start(
 	t: Test,
 	scripts: Readonly<Record<string, Script>> = { alpha: WILLING, beta: WILLING },
