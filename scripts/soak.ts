@@ -30,6 +30,8 @@ const GRACE_MS = 10_000;
 /** How much more memory than in the beginning there may be. */
 const MEMORY_MIB_MAX = 10;
 const DESCRIPTORS_MAX = 8;
+/** How long who was refused waits. */
+const REFUSED_MS = 500;
 /** Sessions before anything is measured: what a process allocates once is no leak. */
 const WARM_UP = 100;
 
@@ -104,9 +106,10 @@ class Bench {
 		const text = await response.text();
 		const value = (name: string): number =>
 			Number(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'm').exec(text)?.[1] ?? 0);
+		if (!text.includes('slipway_process_resident_memory_bytes')) throw new Error('There is no memory in /metrics.');
 		return {
-			memoryMib: value('process_resident_memory_bytes') / 1024 ** 2,
-			descriptors: value('process_open_fds'),
+			memoryMib: value('slipway_process_resident_memory_bytes') / 1024 ** 2,
+			descriptors: value('slipway_process_open_fds'),
 			sessions: value('slipway_sessions'),
 		};
 	}
@@ -134,9 +137,14 @@ async function load(bench: Bench, { sessions, untilMs, atOnce }: Plan): Promise<
 	const work = async (): Promise<void> => {
 		while (begun < sessions && Date.now() < untilMs) {
 			begun += 1;
+			const number = begun;
 			if (await bench.abandonSession()) opened += 1;
-			else refused += 1;
-			if (begun % 100 === 0) console.log(`${begun} sessions, ${await bench.containers()} containers`);
+			else {
+				refused += 1;
+				// There may be nobody at the door now.
+				await sleep(REFUSED_MS);
+			}
+			if (number % 100 === 0) console.log(`${number} sessions, ${await bench.containers()} containers`);
 		}
 	};
 	await Promise.all(Array.from({ length: atOnce }, work));

@@ -50,6 +50,7 @@ export class Gateway {
 			instances: () => launcher.state.servers.map(({ name, instances }) => [name, instances] as const),
 			streams: () => this.#callers.tenants.streams,
 			startsQueued: () => launcher.state.startsQueued,
+			orphansSwept: () => launcher.state.orphansSwept,
 			breakers: () =>
 				launcher.state.servers.map(({ name }) => {
 					const { state } = this.#pool.crashes(name) ?? { state: 'closed' };

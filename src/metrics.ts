@@ -12,6 +12,7 @@ export interface MetricSources {
 	readonly streams: () => number;
 	/** Starts that wait for their turn. */
 	readonly startsQueued: () => number;
+	readonly orphansSwept: () => number;
 	/** 1 for a server that is not started because it failed again and again. */
 	readonly breakers: () => Iterable<readonly [server: string, open: number]>;
 	readonly engineReachable: () => boolean;
@@ -95,6 +96,11 @@ export class Metrics {
 		);
 		single('slipway_streams', 'Event streams that clients hold open.', sources.streams);
 		single('slipway_starts_queued', 'Starts of containers that wait for their turn.', sources.startsQueued);
+		single(
+			'slipway_orphans_swept',
+			'Containers and networks without an owner that were found and removed since the launcher started.',
+			sources.orphansSwept,
+		);
 		single('slipway_engine_up', 'Whether the Docker Engine answers.', () => Number(sources.engineReachable()));
 		single('slipway_launcher_up', 'Whether the launcher answers.', () => Number(sources.launcherReachable()));
 	}

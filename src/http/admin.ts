@@ -110,6 +110,7 @@ async function describeStatus({
 		catalog: state.catalog,
 		sessions: sessions.size,
 		startsQueued: state.startsQueued,
+		orphansSwept: state.orphansSwept,
 		groups: Object.entries(state.groups).map(([name, servers]) => ({ name, servers, path: `/groups/${name}/mcp` })),
 		servers: state.servers.map((server) => ({
 			...server,

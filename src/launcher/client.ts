@@ -34,6 +34,7 @@ export class RemoteLauncher implements Launcher {
 		catalog: { revision: 0 },
 		servers: [],
 		startsQueued: 0,
+		orphansSwept: 0,
 		groups: {},
 	});
 	#following: Promise<void> | undefined;

@@ -53,6 +53,8 @@ export interface LauncherState {
 	readonly servers: readonly ServerView[];
 	/** Starts that wait for their turn. */
 	readonly startsQueued: number;
+	/** Containers and other things of ours without an owner that were found and removed since the launcher started. */
+	readonly orphansSwept: number;
 	/**
 	 * The groups of the catalog: their servers by the group's name, the earlier taking precedence. Every member is in
 	 * `servers`, but may not be enabled. Names are anyone's to choose, `constructor` too: look them up with Object.hasOwn.

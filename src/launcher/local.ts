@@ -76,6 +76,7 @@ export class LocalLauncher implements Launcher {
 	#catalog: Catalog;
 	#catalogRevision = 1;
 	#catalogProblem: string | undefined;
+	#orphansSwept = 0;
 	#oomWatch: OomWatch | undefined;
 	#identity: Promise<Identity> | undefined;
 	#sweepTimer: NodeJS.Timeout | undefined;
@@ -112,6 +113,7 @@ export class LocalLauncher implements Launcher {
 			catalog: { revision: this.#catalogRevision, ...(problem === undefined ? {} : { problem }) },
 			servers: [...this.#catalog.servers.values()].map((server) => this.#view(server)),
 			startsQueued: this.#queue.length,
+			orphansSwept: this.#orphansSwept,
 			groups: Object.fromEntries(this.#catalog.groups),
 		};
 	}
@@ -243,7 +245,10 @@ export class LocalLauncher implements Launcher {
 		try {
 			const { gateway } = await this.#identity;
 			const count = await sweep(engine, { gateway, boot: this.#boot, books: this.#books });
-			if (count > 0) log.warn('orphans swept', { count });
+			if (count === 0) return;
+			this.#orphansSwept += count;
+			this.#changed();
+			log.warn('orphans swept', { count });
 		} catch (error) {
 			log.warn('sweep failed', { code: toSlipwayError(error).code });
 		}

@@ -243,6 +243,12 @@ describe('the end of the process', { concurrency: 2 }, () => {
 		const second = await place.start();
 		const tookMs = await until('no container', async () => (await place.containers()).length === 0, 20_000);
 		t.diagnostic(`swept in ${Math.round(tookMs)} ms`);
+		// And whoever watches the gateway sees it.
+		const headers = { authorization: `Bearer ${API_KEY}` };
+		await until('the sweep is told of', async () => {
+			const metrics = await (await fetch(`${place.url}/metrics`, { headers })).text();
+			return /^slipway_orphans_swept 2$/m.test(metrics);
+		});
 		const raw = place.raw('ignore-eof');
 		await raw.open();
 		second.child.kill('SIGTERM');

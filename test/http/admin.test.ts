@@ -89,6 +89,7 @@ test('/status tells of servers, their Instances and the sessions', async (t) => 
 	assert.equal(told.status, 'ok');
 	assert.equal(told.sessions, 1);
 	assert.equal(told.startsQueued, 0);
+	assert.equal(told.orphansSwept, 0);
 	assert.equal(told.engine.version, '29');
 	assert.deepEqual(
 		told.servers.map(({ name, enabled, path, sessions }: Record<string, unknown>) => ({
@@ -139,7 +140,7 @@ describe('/metrics', () => {
 		await stack.post('evil-server', initializeRequest());
 		instance.raw('noise\n');
 		const standing = await listen();
-		stack.launcher.state = { ...stack.launcher.state, startsQueued: 3 };
+		stack.launcher.state = { ...stack.launcher.state, startsQueued: 3, orphansSwept: 2 };
 		const text = await read(stack);
 		const lines = text.split('\n');
 		for (const line of [
@@ -150,6 +151,7 @@ describe('/metrics', () => {
 			'slipway_sessions{server="alpha"} 1',
 			'slipway_streams 1',
 			'slipway_starts_queued 3',
+			'slipway_orphans_swept 2',
 			'slipway_engine_up 1',
 			'slipway_launcher_up 1',
 			'slipway_http_errors_total{code="SLIPWAY_SERVER_UNKNOWN"} 1',

@@ -150,6 +150,7 @@ export class FakeLauncher implements Launcher {
 			serverView('quick', { callTimeoutMs: 5_000 }),
 		],
 		startsQueued: 0,
+		orphansSwept: 0,
 		groups: { pair: ['alpha' as ServerName, 'beta' as ServerName] },
 	};
 	/** Instances that were launched, each to be taken once. */

@@ -37,6 +37,7 @@ const metrics = new Metrics({
 	instances: () => [],
 	streams: () => 0,
 	startsQueued: () => 0,
+	orphansSwept: () => 0,
 	breakers: () => [],
 	engineReachable: () => true,
 	launcherReachable: () => true,

@@ -21,6 +21,7 @@ const STATE: LauncherState = {
 	catalog: { revision: 1 },
 	servers: [],
 	startsQueued: 0,
+	orphansSwept: 0,
 	groups: {},
 };
 
