@@ -206,6 +206,8 @@ export const SNAPSHOT_LIMITS = Object.freeze({
 	kindsMax: 16,
 	/** Builds of servers; who was seen longest ago goes first. */
 	buildsMax: 2 * SERVERS_MAX,
+	/** What has not changed for so long is learned anew by the next process: builds go, and nobody says so. */
+	ageMsMax: 30 * 24 * 60 * 60_000,
 });
 
 /** The Docker Engine. */

@@ -12,6 +12,7 @@ import type { SessionMemory } from '../mcp/session-memory.ts';
 import type { Snapshot } from '../mcp/snapshot.ts';
 import {
 	capabilitiesIn,
+	conversationWith,
 	initializeIn,
 	type LegacyConversation,
 	type LegacyOptions,
@@ -64,21 +65,17 @@ export class AggregateTarget implements Target {
 	async openLegacy(text: string, message: RequestMessage, options: LegacyOptions): Promise<OpenedLegacy> {
 		const revision = revisionForInitialize(message);
 		const memory = { initialize: text, revision, spec: '', logLevel: undefined, subscriptions: [] };
-		const { server, conversation } = this.#last(memory, message, options);
-		return Object.assign(conversation, { answer: server.introduce(message) });
+		const server = this.#last(memory, message, options);
+		return Object.assign(conversationWith(server), { answer: server.introduce(message) });
 	}
 
 	resumeLegacy(memory: SessionMemory, options: LegacyOptions): LegacyConversation {
-		return this.#last(memory, initializeIn(memory), options).conversation;
+		return conversationWith(this.#last(memory, initializeIn(memory), options));
 	}
 
 	/** Its servers come and go, and each outlives its own Instances. */
-	#last(
-		memory: SessionMemory,
-		message: RequestMessage,
-		options: LegacyOptions,
-	): { readonly server: LegacyAggregate; readonly conversation: LegacyConversation } {
-		const server = new LegacyAggregate({
+	#last(memory: SessionMemory, message: RequestMessage, options: LegacyOptions): LegacyAggregate {
+		return new LegacyAggregate({
 			...this.#common(({ snapshots }) => snapshots.ofLegacy(message)),
 			memory,
 			open: (name) =>
@@ -103,19 +100,6 @@ export class AggregateTarget implements Target {
 			standing: options.standing,
 			onMemory: options.onMemory,
 		});
-		const conversation: LegacyConversation = {
-			server,
-			get memory() {
-				return server.memory;
-			},
-			get awake() {
-				return server.awake;
-			},
-			tick: (nowMs) => server.tick(nowMs),
-			rest: (patience) => server.rest(patience),
-			end: (patience) => server.close(patience),
-		};
-		return { server, conversation };
 	}
 
 	async openModern(envelope: Envelope, options: OpenOptions): Promise<ModernConversation> {

@@ -13,6 +13,8 @@ export interface SnapshotKeeper {
 	saveSnapshot(spec: string, kind: string, record: SnapshotRecord): void;
 	/** Forgets those of a build but for some kinds. */
 	deleteSnapshots(spec: string, except: readonly string[]): void;
+	/** Forgets those that were learned before a time, in milliseconds since 1970. Returns how many. */
+	deleteSnapshotsBefore(learnedAtMs: number): number;
 }
 
 /** INVARIANT: of a build there are `kindsMax` kinds at most, here and where they are kept. */
@@ -22,6 +24,7 @@ export class Snapshots {
 
 	constructor(keeper: SnapshotKeeper) {
 		this.#keeper = keeper;
+		keeper.deleteSnapshotsBefore(Date.now() - SNAPSHOT_LIMITS.ageMsMax);
 	}
 
 	find(spec: string, kind: string): Snapshot | undefined {

@@ -3,6 +3,7 @@ import type { Patience } from '../channel.ts';
 import { SlipwayError } from '../errors.ts';
 import type { ServerView } from '../launcher/contract.ts';
 import type { Log } from '../log.ts';
+import type { LegacyAggregate } from '../mcp/aggregate/legacy-aggregate.ts';
 import type { LegacyServer, Standing } from '../mcp/exchange.ts';
 import type { HeaderParam } from '../mcp/header-params.ts';
 import { classify, isObject, own, type RequestMessage, type RpcId } from '../mcp/jsonrpc.ts';
@@ -201,18 +202,7 @@ export class ServerTarget implements Target {
 					...(exitCode === undefined ? {} : { exitCode }),
 				}),
 		});
-		return {
-			server,
-			get memory() {
-				return server.memory;
-			},
-			get awake() {
-				return server.awake;
-			},
-			tick: (nowMs) => server.tick(nowMs),
-			rest: (patience) => server.rest(patience),
-			end: (patience) => server.close(patience),
-		};
+		return conversationWith(server);
 	}
 
 	/** What an Instance that is started now is made of. */
@@ -299,6 +289,22 @@ export class ServerTarget implements Target {
 			},
 		};
 	}
+}
+
+/** A conversation with a server that comes and goes as it likes. */
+export function conversationWith(server: LastingServer | LegacyAggregate): LegacyConversation {
+	return {
+		server,
+		get memory() {
+			return server.memory;
+		},
+		get awake() {
+			return server.awake;
+		},
+		tick: (nowMs) => server.tick(nowMs),
+		rest: (patience) => server.rest(patience),
+		end: (patience) => server.close(patience),
+	};
 }
 
 /** Metrics and log lines of what a server does. */
