@@ -77,6 +77,7 @@ export class LocalLauncher implements Launcher {
 	#catalogRevision = 1;
 	#catalogProblem: string | undefined;
 	#orphansSwept = 0;
+	#state: LauncherState | undefined;
 	#oomWatch: OomWatch | undefined;
 	#identity: Promise<Identity> | undefined;
 	#sweepTimer: NodeJS.Timeout | undefined;
@@ -101,10 +102,17 @@ export class LocalLauncher implements Launcher {
 			this.#changed();
 		});
 		if (engine.state.reachable) this.#engineFound();
+		this.#changed();
 		this.#sweepTimer = setInterval(() => void this.#sweep(), ENGINE_LIMITS.sweepIntervalMs);
 	}
 
+	/** Made once for each change: in one process with the gateway it is asked for with every request. */
 	get state(): LauncherState {
+		this.#state ??= this.#makeState();
+		return this.#state;
+	}
+
+	#makeState(): LauncherState {
 		const { engine, version } = this.#options;
 		const problem = this.#catalogProblem;
 		return {
@@ -209,6 +217,7 @@ export class LocalLauncher implements Launcher {
 	}
 
 	#changed(): void {
+		this.#state = undefined;
 		if (this.#listeners.size === 0) return;
 		const { state } = this;
 		for (const listener of this.#listeners) listener(state);
@@ -288,6 +297,7 @@ export class LocalLauncher implements Launcher {
 			// Removed behind our back: make it again, and let this caller have the new one.
 			if (!(error instanceof SlipwayError) || error.code !== 'SLIPWAY_IMAGE_MISSING') throw error;
 			this.#preparations.forget(server, image);
+			this.#changed();
 			return await this.#startInTurn(server, await this.#waitForImage(server, signal), options);
 		}
 	}
@@ -348,6 +358,7 @@ export class LocalLauncher implements Launcher {
 		this.#changed();
 		void channel.ended.then(async ({ cause, exitCode, stderr }) => {
 			this.#live.delete(instance);
+			this.#state = undefined;
 			const ended = { at: new Date().toISOString(), cause, ...(exitCode === undefined ? {} : { exitCode }) };
 			this.#ended.unshift({ instance, server, startedAt: startedAt.toISOString(), ended, stderr });
 			this.#ended.splice(INSTANCE_LIMITS.endedKeptMax);
