@@ -1,14 +1,25 @@
 import { createHash } from 'node:crypto';
 import type { Server } from './catalog.ts';
 
+/** What is said of a server, or of how it is used, and not of what runs: its containers are the same with another. */
+const NOT_OF_CONTAINERS: ReadonlySet<string> = new Set([
+	'title',
+	'description',
+	'enabled',
+	'callTimeoutMs',
+	'idleStopMs',
+	'snapshot',
+] satisfies (keyof Server)[]);
+
 /**
- * A name for what an entry and an image make together, as `sha256:…`: the same for the same two, whichever process
- * asks, and another as soon as anything in either is. An image that is not known yet, undefined, counts as one of its own.
+ * A name for the containers that an entry and an image make together, as `sha256:…`: the same for the same two, whichever
+ * process asks, and another as soon as anything in either is that makes another container. An image that is not known yet,
+ * undefined, counts as one of its own.
  *
- * It is not the hash on the container (specHash): that one depends on what the engine calls the volumes, and leaves out
- * what has nothing to do with the container, as the title.
+ * It is not the hash on the container (specHash): that one depends on what the engine calls the volumes.
  */
 export function hashEntry(server: Server, imageId: string | undefined): string {
-	const text = JSON.stringify([server, imageId ?? null]);
+	const made = Object.fromEntries(Object.entries(server).filter(([member]) => !NOT_OF_CONTAINERS.has(member)));
+	const text = JSON.stringify([made, imageId ?? null]);
 	return `sha256:${createHash('sha256').update(text).digest('hex')}`;
 }

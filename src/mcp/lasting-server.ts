@@ -41,6 +41,8 @@ export interface LastingServerOptions {
 	readonly open: () => Promise<Sitting>;
 	/** What a server that is made of the same has said to such a client before anybody called anything of it. */
 	readonly snapshot: () => Snapshot | undefined;
+	/** What Instances are made of now; undefined while that is not known. */
+	readonly specNow: () => string | undefined;
 	readonly callTimeoutMs: number;
 	/** An Instance that nobody calls for so long is stopped. */
 	readonly idleStopMs: number;
@@ -80,6 +82,8 @@ export class LastingServer implements LegacyServer {
 	/** What the client last heard of; empty when it does not matter, and when it was told to look at what comes next. */
 	#spec: string;
 	#current: Sitting | undefined;
+	/** What the last Instance of this process said to `initialize`. */
+	#answer: Answer | undefined;
 	#opening: Promise<Sitting> | undefined;
 	/** Whether the Instance at hand was told that the client is ready. */
 	#greeted = false;
@@ -180,13 +184,19 @@ export class LastingServer implements LegacyServer {
 	tick(nowMs: number): void {
 		for (const sitting of this.#retiring) if (sitting.server.inFlight === 0) void this.#dismiss(sitting, 'patient');
 		if (this.#current !== undefined) this.#lookAt(this.#current);
-		if (this.#current === undefined) this.#wakeForSubscriptions(nowMs);
+		if (this.#current === undefined) this.#whileAsleep(nowMs);
 		else if (this.inFlight > 0 || this.#subscriptions.size > 0 || nowMs < this.#busyUntilMs) this.#activeAtMs = nowMs;
 		else if (nowMs - this.#activeAtMs > this.#options.idleStopMs) void this.rest('patient');
 	}
 
-	/** Who waits to hear of a resource asks for nothing, and is not to wait in vain. */
-	#wakeForSubscriptions(nowMs: number): void {
+	/** Who waits to hear of a change, or of a resource, asks for nothing, and is not to wait in vain. */
+	#whileAsleep(nowMs: number): void {
+		const spec = this.#options.specNow();
+		if (this.#opening === undefined && spec !== undefined && this.#spec !== '' && spec !== this.#spec) {
+			this.#spec = spec;
+			this.#options.onMemory();
+			this.#tellChanged(this.#answer);
+		}
 		if (this.#subscriptions.size === 0 || !this.#attended || this.#over !== undefined) return;
 		if (this.#opening !== undefined || nowMs < this.#retryAtMs) return;
 		this.#retryAtMs = nowMs + INSTANCE_LIMITS.subscribedRetryMs;
@@ -257,6 +267,7 @@ export class LastingServer implements LegacyServer {
 
 	#sit(sitting: Sitting): void {
 		this.#current = sitting;
+		this.#answer = sitting.answer;
 		this.#greeted = false;
 		this.#busyUntilMs = 0;
 		this.#activeAtMs = performance.now();
@@ -306,9 +317,9 @@ export class LastingServer implements LegacyServer {
 		if (!isFirst) this.#tellChanged(answer);
 	}
 
-	/** The client is told to look at the lists. */
-	#tellChanged(answer: Answer): void {
-		const capabilities = capabilitiesOf(answer);
+	/** The client is told to look at the lists: those that the server said it has, where it said so to this process. */
+	#tellChanged(answer: Answer | undefined): void {
+		const capabilities = answer === undefined ? LIST_CHANGES : capabilitiesOf(answer);
 		for (const [capability, method] of Object.entries(LIST_CHANGES))
 			if (own(capabilities, capability) !== undefined)
 				this.#options.standing.send(notificationText(method), { kind: 'notification', method, params: undefined });

@@ -113,7 +113,8 @@ export class Multiplexer implements Standing {
 		const seat: MultiplexedSeat = new MultiplexedSeat(standing, {
 			seat: new Seat({
 				server,
-				takesLogLine: (message) => company === 'principal' && this.#isHeard(seat, message),
+				// Whose it is nothing says where there are others: then all hear it.
+				takesLogLine: (message) => company === 'principal' && this.#seats.size === 1 && this.#isHeard(seat, message),
 			}),
 			logs: own(this.#introduction.capabilities, 'logging') !== undefined,
 			want: (uri) => this.#want(uri),

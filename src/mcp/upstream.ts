@@ -40,6 +40,9 @@ import { LineSplitter } from './lines.ts';
 import { SUBSCRIPTION_KEY } from './revisions.ts';
 import { editMembers, replaceId } from './text.ts';
 
+/** What a server is there for. */
+const SERVICES = new Set(['tools/call', 'prompts/get', 'resources/read']);
+
 /** How a call ended, for metrics and the log. */
 export interface CallReport {
 	readonly method: string;
@@ -124,6 +127,7 @@ export class Upstream implements LegacyServer {
 	#flushing = false;
 	#holds = 0;
 	#opened = false;
+	#served = false;
 	/** What `_meta` of every message to a server of the second era holds. */
 	#envelope: object | undefined;
 	/** Calls without a deadline. */
@@ -159,6 +163,11 @@ export class Upstream implements LegacyServer {
 	/** Whether the conversation is over: `request` throws. */
 	get over(): boolean {
 		return this.#over !== undefined;
+	}
+
+	/** Whether it has done for a client what it is there for, and not only said what that is. */
+	get served(): boolean {
+		return this.#served;
 	}
 
 	/** Calls in flight that will end by themselves. */
@@ -449,6 +458,7 @@ export class Upstream implements LegacyServer {
 	#finish(call: InFlight, outcome: string): void {
 		this.#calls.delete(call.wireId);
 		if (lasts(call)) this.#lasting -= 1;
+		this.#served ||= outcome === 'ok' && SERVICES.has(call.method);
 		call.onEnd?.();
 		this.#observer.onCall({
 			method: call.method,

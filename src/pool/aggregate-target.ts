@@ -124,6 +124,10 @@ export class AggregateTarget implements Target {
 			known: (name: string, kind: ListKind) =>
 				find(name) === undefined ? undefined : knownList(snapshotOf(this.#target(name)), kind),
 			names: () => this.#options.names() ?? [],
+			specOf: (name: string) => {
+				const server = find(name);
+				return server?.preparation.kind === 'ready' ? server.spec : undefined;
+			},
 			serverInfo: { name: 'slipway', version: this.#options.version },
 			onMissing: (server: string, method: string, error: unknown): void =>
 				log.warn('a list is without a server', { server, method, code: toSlipwayError(error).code }),

@@ -38,7 +38,7 @@ interface Young {
 
 /** What the guard has to see of a conversation that was opened. */
 interface Begun {
-	readonly lease: { readonly upstream: { readonly ended: Promise<SlipwayError> } };
+	readonly lease: { readonly upstream: { readonly ended: Promise<SlipwayError>; readonly served: boolean } };
 	/** Not ok when the server refused this one client. */
 	readonly answer: { readonly message: { readonly ok: boolean } };
 }
@@ -79,7 +79,7 @@ export class CrashGuard {
 			if (!probe) await this.#waitOut(record, either);
 			const opened = await open(either);
 			record.spoke(probe);
-			if (opened.answer.message.ok) this.#watch(record, opened.lease.upstream.ended);
+			if (opened.answer.message.ok) this.#watch(record, opened.lease.upstream);
 			return opened;
 		} catch (error) {
 			// Who was told that it is in vain, or gave up, has seen nothing of the server.
@@ -123,14 +123,15 @@ export class CrashGuard {
 		signal.throwIfAborted();
 	}
 
-	#watch(record: CrashRecord, ended: Promise<SlipwayError>): void {
+	#watch(record: CrashRecord, upstream: Begun['lease']['upstream']): void {
 		const young: Young = { record, openedAtMs: this.#chance.nowMs() };
 		this.#young.add(young);
-		void ended.then((error) => {
+		void upstream.ended.then((error) => {
 			if (!this.#young.delete(young)) return;
 			const nowMs = this.#chance.nowMs();
+			// One that has served somebody ended of what it was asked, or by somebody's hand: the next may serve as well.
 			if (isWell(young, nowMs)) record.forget();
-			else record.failed(error, { nowMs, probe: false });
+			else if (!upstream.served) record.failed(error, { nowMs, probe: false });
 		});
 	}
 

@@ -1,6 +1,6 @@
 /** The Snapshots of one server: what is known of it for a client, and how more comes to be known. */
 import type { ServerView } from '../launcher/contract.ts';
-import type { RequestMessage } from '../mcp/jsonrpc.ts';
+import { isObject, own, type RequestMessage } from '../mcp/jsonrpc.ts';
 import type { Sitting } from '../mcp/lasting-server.ts';
 import type { ModernServer } from '../mcp/modern-server.ts';
 import { type Envelope, envelopeOfInitialize, MODERN_REVISION, revisionForInitialize } from '../mcp/revisions.ts';
@@ -22,7 +22,7 @@ export class ServerSnapshots {
 
 	/** What it said to clients of the first era like that one. */
 	ofLegacy(initialize: RequestMessage): Snapshot | undefined {
-		return this.#find(this.#legacyKind(initialize));
+		return isWellFormed(initialize) ? this.#find(this.#legacyKind(initialize)) : undefined;
 	}
 
 	/** What it said to clients of the second era that say that of themselves. */
@@ -37,7 +37,7 @@ export class ServerSnapshots {
 	 */
 	listenInLegacy(sitting: Sitting, initialize: RequestMessage, isPristine = (): boolean => true): Sitting {
 		const { build, answer } = sitting;
-		if (!this.#view().snapshot || !answer.message.ok) return sitting;
+		if (!this.#view().snapshot || !answer.message.ok || !isWellFormed(initialize)) return sitting;
 		const kind = this.#legacyKind(initialize);
 		const introduction = memberText(answer.text, 'result') ?? '{}';
 		// It may come to be known later what it is made of.
@@ -79,4 +79,16 @@ export class ServerSnapshots {
 	#modernKind(envelope: Envelope): string {
 		return kindOf(MODERN_REVISION, envelope, this.#view().isolation);
 	}
+}
+
+/** Whether a server would take it. What it would refuse, it refuses itself. */
+function isWellFormed({ params = {} }: RequestMessage): boolean {
+	const clientInfo = own(params, 'clientInfo');
+	return (
+		typeof own(params, 'protocolVersion') === 'string' &&
+		isObject(own(params, 'capabilities')) &&
+		isObject(clientInfo) &&
+		typeof own(clientInfo, 'name') === 'string' &&
+		typeof own(clientInfo, 'version') === 'string'
+	);
 }

@@ -106,7 +106,6 @@ export interface TargetDependencies {
 /** One server. */
 export class ServerTarget implements Target {
 	readonly name: string;
-	readonly callTimeoutMs: number;
 	/** What it has said of itself. */
 	readonly snapshots: ServerSnapshots;
 	readonly #server: ServerView;
@@ -114,7 +113,6 @@ export class ServerTarget implements Target {
 
 	constructor(server: ServerView, dependencies: TargetDependencies) {
 		this.name = server.name;
-		this.callTimeoutMs = server.callTimeoutMs;
 		this.#server = server;
 		this.#dependencies = dependencies;
 		this.snapshots = new ServerSnapshots(dependencies.snapshots, () => this.#view);
@@ -122,6 +120,10 @@ export class ServerTarget implements Target {
 
 	get served(): boolean {
 		return this.#dependencies.find(this.name) !== undefined;
+	}
+
+	get callTimeoutMs(): number {
+		return this.#view.callTimeoutMs;
 	}
 
 	/** An Instance that nobody calls for so long is stopped. */
@@ -192,6 +194,7 @@ export class ServerTarget implements Target {
 			open: () => this.sit(memory.initialize, message, options),
 			callTimeoutMs: this.callTimeoutMs,
 			snapshot: () => this.snapshots.ofLegacy(message),
+			specNow: () => this.#specNow,
 			idleStopMs: this.idleStopMs,
 			standing: options.standing,
 			onMemory: options.onMemory,

@@ -575,7 +575,7 @@ describe('a catalog entry that changes', () => {
 		await callOn(cast, session, 1);
 	});
 
-	test('while there is no Instance is told when there is one again, once', async (t) => {
+	test('while there is no Instance is told at once, and not again when there is one', async (t) => {
 		const { stack, cast } = await start(t);
 		const session = await open(stack);
 		const standing = await session.listen();
@@ -583,9 +583,9 @@ describe('a catalog entry that changes', () => {
 		stack.later(IDLE_MS);
 		await (await cast.of('alpha')).instance.ended;
 		rebuild(stack);
-		const second = await callOn(cast, session, 1);
 		assert.deepEqual(await standing.next(), CHANGED.tools);
 		assert.deepEqual(await standing.next(), CHANGED.resources);
+		const second = await callOn(cast, session, 1);
 		await die(second);
 		const third = await callOn(cast, session, 2);
 		stack.later(0);

@@ -151,6 +151,21 @@ describe('a server that has said what it has', () => {
 		assert.equal(stack.launcher.launches, 2);
 	});
 
+	test('refuses what is no initialize itself', async (t) => {
+		const { stack, cast, meet } = await start(t);
+		await meet();
+		cast.recast({ snap: { era: 'none' } });
+		for (const [nth, params] of [
+			{},
+			{ protocolVersion: '2025-11-25', capabilities: [], clientInfo: { name: 'test', version: '1' } },
+			{ protocolVersion: '2025-11-25', capabilities: {} },
+		].entries()) {
+			const { rpc } = await stack.post('snap', { jsonrpc: '2.0', id: 0, method: 'initialize', params });
+			assert.equal(rpc.error?.message, 'No licence');
+			assert.equal(stack.launcher.launches, nth + 2);
+		}
+	});
+
 	test('has not to say it again to the next process', async (t) => {
 		const folder = await mkdtemp(join(tmpdir(), 'slipway-snapshots-'));
 		t.after(() => rm(folder, { recursive: true }));
@@ -178,6 +193,21 @@ describe('what has changed', () => {
 		assert.equal(stack.launcher.launches, 2);
 		await session.end();
 		assert.deepEqual(await events.rest(), []);
+	});
+
+	test('in the catalog is told at once, also where there is no Instance, by one server and by all as one', async (t) => {
+		const { stack, meet } = await start(t);
+		await meet();
+		const session = await meet();
+		const many = await new SessionHttp(stack, '/mcp').open();
+		await list(many);
+		assert.equal(stack.launcher.launches, 1);
+		const streams = [await session.listen(), await many.listen()];
+		const servers = [serverView('snap', { snapshot: true, spec: 'build-2' })];
+		stack.launcher.state = { ...stack.launcher.state, servers };
+		stack.later(0);
+		for (const stream of streams)
+			assert.deepEqual(await stream.next(), notification('notifications/tools/list_changed'));
 	});
 
 	test('is told to nobody who was not told otherwise', async (t) => {

@@ -128,6 +128,7 @@ const aggregate = {
 	serverInfo: { name: 'all', version: '1' },
 	onMissing: () => undefined,
 	known: () => undefined,
+	specOf: () => undefined,
 };
 
 /** One client of the first era, in front of a server of each era as one. */

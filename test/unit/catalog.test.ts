@@ -484,9 +484,6 @@ test('an entry’s hash is the same for the same entry and image, and another fo
 	assert.equal(hashEntry(parseServer(sameAgain), id), hash);
 	const changes: object[] = [
 		{ image: 'one:2' },
-		{ title: 'Two' },
-		{ description: 'One.' },
-		{ enabled: false },
 		{ command: ['one'] },
 		{ args: ['one'] },
 		{ env: { A: '1', B: '3' } },
@@ -495,10 +492,16 @@ test('an entry’s hash is the same for the same entry and image, and another fo
 		{ mounts: [{ source: './one', target: '/two', readOnly: false }] },
 		{ resources: { memory: '64m' } },
 		{ user: '10001' },
+	];
+	for (const said of [
+		{ title: 'Two' },
+		{ description: 'One.' },
+		{ enabled: false },
 		{ callTimeout: 61 },
 		{ idleStop: 61 },
 		{ snapshot: false },
-	];
+	])
+		assert.equal(hashEntry(parseServer({ ...entry, ...said }), id), hash, 'its containers are the same');
 	const hashes = changes.map((change) => hashEntry(parseServer({ ...entry, ...change }), id));
 	hashes.push(hash, hashEntry(parseServer(entry), undefined), hashEntry(parseServer(entry), 'sha256:other'));
 	const other = parseCatalog(JSON.stringify({ servers: { two: entry } }), 'c').servers.get('two' as ServerName);

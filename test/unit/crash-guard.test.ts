@@ -53,7 +53,7 @@ class PlayedChance implements Chance {
 }
 
 interface Conversation {
-	readonly lease: { readonly upstream: { readonly ended: Promise<SlipwayError> } };
+	readonly lease: { readonly upstream: { readonly ended: Promise<SlipwayError>; served: boolean } };
 	readonly answer: { readonly message: { readonly ok: boolean } };
 	readonly end: (code: ErrorCode) => Promise<void>;
 }
@@ -61,7 +61,7 @@ interface Conversation {
 function conversation(ok = true): Conversation {
 	const { promise, resolve } = Promise.withResolvers<SlipwayError>();
 	return {
-		lease: { upstream: { ended: promise } },
+		lease: { upstream: { ended: promise, served: false } },
 		answer: { message: { ok } },
 		end: async (code) => {
 			resolve(new SlipwayError(code, { exitCode: 9 }));
@@ -264,6 +264,17 @@ describe('what counts', () => {
 			assert.equal(guarded.guard.view(SUBJECT), undefined);
 		});
 	}
+
+	test('no end of an Instance that had served somebody: the next may serve as well', async () => {
+		const guarded = new Guarded();
+		for (let round = 0; round < 2 * CRASH_LIMITS.failuresMax; round++) {
+			const opened = conversation();
+			await guarded.attempt(opened);
+			opened.lease.upstream.served = true;
+			await opened.end('SLIPWAY_INSTANCE_EXITED');
+			assert.equal(guarded.state, undefined);
+		}
+	});
 
 	test('an end within 60 s of the handshake, and not one later, nor ours', async () => {
 		const guarded = new Guarded();

@@ -301,7 +301,19 @@ describe('the log', () => {
 		await told('info');
 	});
 
-	test('a line that may belong to a call goes to it, if its seat wants it', async () => {
+	test('a line goes to the call in flight where one session has the server, if it wants it', async () => {
+		const bench = new SeatBench('principal');
+		const caller = bench.sit();
+		const ticket = caller.send(toolCall(1));
+		caller.send(setLevel('error'));
+		await bench.heard();
+		await bench.say(logLine('error'));
+		await bench.say(logLine('info'));
+		assert.deepEqual(methods(ticket.told), ['notifications/message']);
+		assert.equal(caller.standing.length, 0);
+	});
+
+	test('a line goes to all that want it where there are several: whose call it tells of nothing says', async () => {
 		const bench = new SeatBench('principal');
 		const [caller, other] = [bench.sit(), bench.sit()];
 		const ticket = caller.send(toolCall(1));
@@ -309,8 +321,8 @@ describe('the log', () => {
 		await bench.heard();
 		await bench.say(logLine('error'));
 		await bench.say(logLine('info'));
-		assert.deepEqual(methods(ticket.told), ['notifications/message']);
-		assert.deepEqual([caller.standing.length, other.standing.length], [0, 1]);
+		assert.deepEqual(methods(ticket.told), []);
+		assert.deepEqual([caller.standing.length, other.standing.length], [1, 2]);
 	});
 
 	test('what is no level is refused, and any where the server has no log', async () => {

@@ -43,6 +43,8 @@ export interface LegacyAggregateOptions {
 	/** Name and version of the aggregated server. */
 	readonly serverInfo: object;
 	readonly onMissing: (server: string, method: string, error: unknown) => void;
+	/** What Instances of a server are made of now; undefined while that is not known. */
+	readonly specOf: (name: string) => string | undefined;
 	/** What is known of a server's list without asking it; see Directory. */
 	readonly known: DirectoryOptions<MemberConversation>['known'];
 }
@@ -77,6 +79,7 @@ export class LegacyAggregate implements LegacyServer {
 				void this.#directory.compare(name, member);
 			},
 			onLate: () => this.#tellChanged(),
+			specOf: options.specOf,
 			onChange: () => this.#tellChanged(),
 			isNeeded: (name) => [...this.#subscriptions.values()].includes(name),
 		});

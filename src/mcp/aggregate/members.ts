@@ -28,6 +28,8 @@ export interface MembersOptions<C extends MemberConversation> {
 	readonly onLate: (name: string) => void;
 	/** A server is there, before anybody else hears of it. */
 	readonly onOpen: (name: string, conversation: C) => void;
+	/** What Instances of a server are made of now; undefined while that is not known. */
+	readonly specOf: (name: string) => string | undefined;
 	/** There are other servers now, or one has become another. */
 	readonly onChange: () => void;
 	/** Whether a server that nobody calls has to be there all the same. */
@@ -55,11 +57,14 @@ export class Members<C extends MemberConversation> {
 	readonly #holds = new Set<(() => void)[]>();
 	/** The names that there were a moment ago. */
 	#known: string;
+	/** What their Instances were made of when that was known last. */
+	readonly #specs = new Map<string, string>();
 	#over = false;
 
 	constructor(options: MembersOptions<C>) {
 		this.#options = options;
 		this.#known = options.names().join('\n');
+		this.#noteSpecs(options.names());
 	}
 
 	/** Those that are there, in order. */
@@ -147,7 +152,7 @@ export class Members<C extends MemberConversation> {
 		const changed = known !== this.#known;
 		this.#known = known;
 		for (const [name, member] of this.#members) if (!names.includes(name)) this.#retire(name, member);
-		let stale = false;
+		let stale = this.#noteSpecs(names);
 		for (const [name, member] of this.#members) {
 			if (member.conversation?.stale) {
 				this.#retire(name, member);
@@ -176,6 +181,19 @@ export class Members<C extends MemberConversation> {
 			...members.map(async ({ opening }) => (await opening.catch(() => undefined))?.end(patience)),
 			...this.retiring().map((conversation) => conversation.end(patience)),
 		]);
+	}
+
+	/** Returns whether one is made of something else than it was when that was known last. */
+	#noteSpecs(names: readonly string[]): boolean {
+		let changed = false;
+		for (const name of names) {
+			const spec = this.#options.specOf(name);
+			if (spec === undefined) continue;
+			const known = this.#specs.get(name);
+			changed ||= known !== undefined && known !== spec;
+			this.#specs.set(name, spec);
+		}
+		return changed;
 	}
 
 	#isIdle(name: string, member: Member<C>, nowMs: number): boolean {

@@ -29,6 +29,8 @@ export interface ModernAggregateOptions {
 	/** Name and version of the aggregated server. */
 	readonly serverInfo: object;
 	readonly onMissing: (server: string, method: string, error: unknown) => void;
+	/** What Instances of a server are made of now; undefined while that is not known. */
+	readonly specOf: (name: string) => string | undefined;
 	/** What is known of a server's list without asking it; see Directory. */
 	readonly known: DirectoryOptions<MemberConversation>['known'];
 }
@@ -55,6 +57,7 @@ export class ModernAggregate implements ModernServer {
 				void this.#directory.compare(name, member);
 			},
 			onLate: () => this.#tellChanged(),
+			specOf: options.specOf,
 			onChange: () => this.#tellChanged(),
 			isNeeded: (name) => this.#listeners.wants(name),
 		});
