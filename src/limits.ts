@@ -202,8 +202,8 @@ export const SNAPSHOT_LIMITS = Object.freeze({
 	/** Of one Snapshot. */
 	charsMax: 1 * MIB,
 	pagesMax: 64,
-	/** Kinds of clients that one build of a server was seen by; who was seen longest ago goes first. */
-	kindsMax: 16,
+	/** Kinds of clients, of all callers, that one build of a server was seen by; who was seen longest ago goes first. */
+	kindsMax: 64,
 	/** Builds of servers; who was seen longest ago goes first. */
 	buildsMax: 2 * SERVERS_MAX,
 	/** What has not changed for so long is learned anew by the next process: builds go, and nobody says so. */

@@ -37,7 +37,7 @@ export function serveModern({ conversations }: Callers, visit: Visit, request: M
 	const { message } = request;
 	checkHeaders(visit, message);
 	refuseRemovedMethod(message.method);
-	const known = conversations.has(visit, request) ? undefined : visit.target.known(request);
+	const known = conversations.has(visit, request) ? undefined : visit.target.known(request, visit.principal.id);
 	if (known !== undefined) return answerKnown(visit, message, known);
 	const conversation = conversations.find(visit, request);
 	const reply = new HttpReply({

@@ -76,7 +76,7 @@ export class AggregateTarget implements Target {
 	/** Its servers come and go, and each outlives its own Instances. */
 	#last(memory: SessionMemory, message: RequestMessage, options: LegacyOptions): LegacyAggregate {
 		return new LegacyAggregate({
-			...this.#common(({ snapshots }) => snapshots.ofLegacy(message)),
+			...this.#common(({ snapshots }) => snapshots.ofLegacy(message, options.caller)),
 			memory,
 			open: (name) =>
 				this.#reporting(name, async () => {
@@ -104,7 +104,7 @@ export class AggregateTarget implements Target {
 
 	async openModern(envelope: Envelope, options: OpenOptions): Promise<ModernConversation> {
 		const server = new ModernAggregate({
-			...this.#common(({ snapshots }) => snapshots.ofModern(envelope)),
+			...this.#common(({ snapshots }) => snapshots.ofModern(envelope, options.caller)),
 			open: (name) => this.#reporting(name, () => this.#target(name).openModern(envelope, options)),
 			envelope,
 		});

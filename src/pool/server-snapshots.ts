@@ -1,4 +1,5 @@
 /** The Snapshots of one server: what is known of it for a client, and how more comes to be known. */
+import type { PrincipalId } from '../ids.ts';
 import type { ServerView } from '../launcher/contract.ts';
 import { isObject, own, type RequestMessage } from '../mcp/jsonrpc.ts';
 import type { Sitting } from '../mcp/lasting-server.ts';
@@ -20,14 +21,14 @@ export class ServerSnapshots {
 		this.#view = view;
 	}
 
-	/** What it said to clients of the first era like that one. */
-	ofLegacy(initialize: RequestMessage): Snapshot | undefined {
-		return isWellFormed(initialize) ? this.#find(this.#legacyKind(initialize)) : undefined;
+	/** What it said to clients of the first era like that one, of that caller. */
+	ofLegacy(initialize: RequestMessage, caller: PrincipalId): Snapshot | undefined {
+		return isWellFormed(initialize) ? this.#find(legacyKind(initialize, caller)) : undefined;
 	}
 
-	/** What it said to clients of the second era that say that of themselves. */
-	ofModern(envelope: Envelope): Snapshot | undefined {
-		return this.#find(this.#modernKind(envelope));
+	/** What it said to clients of the second era that say that of themselves, of that caller. */
+	ofModern(envelope: Envelope, caller: PrincipalId): Snapshot | undefined {
+		return this.#find(modernKind(envelope, caller));
 	}
 
 	/**
@@ -35,10 +36,14 @@ export class ServerSnapshots {
 	 *
 	 * @param isPristine whether nobody else has called anything of its Instance
 	 */
-	listenInLegacy(sitting: Sitting, initialize: RequestMessage, isPristine = (): boolean => true): Sitting {
+	listenInLegacy(
+		sitting: Sitting,
+		{ initialize, caller }: { readonly initialize: RequestMessage; readonly caller: PrincipalId },
+		isPristine = (): boolean => true,
+	): Sitting {
 		const { build, answer } = sitting;
 		if (!this.#view().snapshot || !answer.message.ok || !isWellFormed(initialize)) return sitting;
-		const kind = this.#legacyKind(initialize);
+		const kind = legacyKind(initialize, caller);
 		const introduction = memberText(answer.text, 'result') ?? '{}';
 		// It may come to be known later what it is made of.
 		const snapshot = (): Snapshot | undefined =>
@@ -51,18 +56,22 @@ export class ServerSnapshots {
 	/**
 	 * The server, from which what is heard for the first time is learned.
 	 *
-	 * @param first of the request that the conversation begins with: what its client was told is looked at again
+	 * @param of.first of the request that the conversation begins with: what its client was told is looked at again
 	 * @param isPristine whether nobody else has called anything of its Instance
 	 */
-	listenInModern(server: ModernServer, build: Build, first: Envelope, isPristine = (): boolean => true): ModernServer {
+	listenInModern(
+		server: ModernServer,
+		{ build, first, caller }: { readonly build: Build; readonly first: Envelope; readonly caller: PrincipalId },
+		isPristine = (): boolean => true,
+	): ModernServer {
 		if (!this.#view().snapshot) return server;
-		const known = this.ofModern(first);
+		const known = this.ofModern(first, caller);
 		const told = known?.pages ?? [];
 		const isIntroduced = known !== undefined && known.initialize !== '';
 		return new LearningServer(server, { told, first, isIntroduced }, (envelope, page, result) => {
 			if (build.spec === undefined || !isPristine()) return;
 			const introduction = page === undefined ? result : '';
-			const snapshot = this.#snapshots.learn(build.spec, this.#modernKind(envelope), introduction);
+			const snapshot = this.#snapshots.learn(build.spec, modernKind(envelope, caller), introduction);
 			if (page !== undefined) snapshot.learn(page, result);
 		});
 	}
@@ -71,14 +80,14 @@ export class ServerSnapshots {
 		const { snapshot, preparation, spec } = this.#view();
 		return snapshot && preparation.kind === 'ready' ? this.#snapshots.find(spec, kind) : undefined;
 	}
+}
 
-	#legacyKind(initialize: RequestMessage): string {
-		return kindOf(revisionForInitialize(initialize), envelopeOfInitialize(initialize), this.#view().isolation);
-	}
+function legacyKind(initialize: RequestMessage, caller: PrincipalId): string {
+	return kindOf(revisionForInitialize(initialize), caller, envelopeOfInitialize(initialize));
+}
 
-	#modernKind(envelope: Envelope): string {
-		return kindOf(MODERN_REVISION, envelope, this.#view().isolation);
-	}
+function modernKind(envelope: Envelope, caller: PrincipalId): string {
+	return kindOf(MODERN_REVISION, caller, envelope);
 }
 
 /** Whether a server would take it. What it would refuse, it refuses itself. */

@@ -1,6 +1,6 @@
 /** The Snapshots of all servers: by what their Instances are made of, and by the kind of client that they were told to. */
 import { hash } from 'node:crypto';
-import type { ServerView } from '../launcher/contract.ts';
+import type { PrincipalId } from '../ids.ts';
 import { SNAPSHOT_LIMITS } from '../limits.ts';
 import { canonical } from '../mcp/canonical.ts';
 import type { Envelope } from '../mcp/revisions.ts';
@@ -67,9 +67,9 @@ export class Snapshots {
 }
 
 /**
- * Clients of a kind are told the same: it is what a server may look at when it says what it has. A server that several
- * have together is told of no client.
+ * Clients of a kind are told the same: those of one caller that can do the same. A server may build what it says of what
+ * a client told it, its name or its answers at the start too, so nobody is told what it said to another caller.
  */
-export function kindOf(revision: string, { capabilities }: Envelope, isolation: ServerView['isolation']): string {
-	return `${revision} ${hash('sha256', canonical(isolation === 'session' ? capabilities : {}))}`;
+export function kindOf(revision: string, caller: PrincipalId, { capabilities }: Envelope): string {
+	return `${revision} ${hash('sha256', canonical({ caller, capabilities }))}`;
 }

@@ -1,6 +1,7 @@
 /** What a path of the gateway leads to: one server, or many as one. Conversations of either era begin here. */
 import type { Patience } from '../channel.ts';
 import { SlipwayError } from '../errors.ts';
+import type { PrincipalId } from '../ids.ts';
 import type { ServerView } from '../launcher/contract.ts';
 import type { Log } from '../log.ts';
 import type { LegacyAggregate } from '../mcp/aggregate/legacy-aggregate.ts';
@@ -79,7 +80,7 @@ export interface Target {
 	/** Whether it is in the catalog, and enabled. */
 	readonly served: boolean;
 	/** The result of a request of the second era that is known without an Instance, as JSON. */
-	known(request: ModernRequest): string | undefined;
+	known(request: ModernRequest, caller: PrincipalId): string | undefined;
 	/** Whether it speaks 2026-07-28 by itself; undefined when that was not tried. */
 	readonly speaksModern: boolean | undefined;
 	/** The arguments that a tool wants repeated in headers, as far as that is known. */
@@ -135,8 +136,8 @@ export class ServerTarget implements Target {
 		return this.#dependencies.pool.speaksModern(this.#server.name);
 	}
 
-	known({ message, envelope }: ModernRequest): string | undefined {
-		const snapshot = this.snapshots.ofModern(envelope);
+	known({ message, envelope }: ModernRequest, caller: PrincipalId): string | undefined {
+		const snapshot = this.snapshots.ofModern(envelope, caller);
 		if (message.method === 'server/discover') return snapshot?.initialize || undefined;
 		const page = pageOf(message);
 		return page === undefined ? undefined : snapshot?.find(page);
@@ -147,7 +148,7 @@ export class ServerTarget implements Target {
 	}
 
 	async openLegacy(text: string, message: RequestMessage, options: LegacyOptions): Promise<OpenedLegacy> {
-		const known = this.snapshots.ofLegacy(message);
+		const known = this.snapshots.ofLegacy(message, options.caller);
 		const first = known === undefined ? await this.sit(text, message, options) : undefined;
 		const answer = first?.answer ?? answerWithResult(message.id, known?.initialize ?? '{}');
 		const revision = revisionIn(answer) ?? '';
@@ -163,10 +164,11 @@ export class ServerTarget implements Target {
 	/** A conversation of the first era with one Instance, which ends with it. Rejects with a SlipwayError. */
 	async sit(text: string, message: RequestMessage, options: LegacyOptions): Promise<Sitting> {
 		const request = this.#seatRequest(options);
-		if (request === undefined) return this.snapshots.listenInLegacy(await this.#sit(text, message, options), message);
+		const client = { initialize: message, caller: options.caller };
+		if (request === undefined) return this.snapshots.listenInLegacy(await this.#sit(text, message, options), client);
 		const { shared } = this.#dependencies.pool;
 		const { leave, isPristine, ...seat } = await shared.seatLegacy(request, message, options.standing);
-		return this.snapshots.listenInLegacy({ ...seat, end: async () => leave() }, message, isPristine);
+		return this.snapshots.listenInLegacy({ ...seat, end: async () => leave() }, client, isPristine);
 	}
 
 	async #sit(text: string, message: RequestMessage, options: LegacyOptions): Promise<Sitting> {
@@ -193,7 +195,7 @@ export class ServerTarget implements Target {
 			first,
 			open: () => this.sit(memory.initialize, message, options),
 			callTimeoutMs: this.callTimeoutMs,
-			snapshot: () => this.snapshots.ofLegacy(message),
+			snapshot: () => this.snapshots.ofLegacy(message, options.caller),
 			specNow: () => this.#specNow,
 			idleStopMs: this.idleStopMs,
 			standing: options.standing,
@@ -229,7 +231,7 @@ export class ServerTarget implements Target {
 		if (request !== undefined) {
 			const { server, answer, build, isPristine, leave } = await this.#dependencies.pool.shared.seatModern(request);
 			return {
-				server: this.snapshots.listenInModern(server, build, envelope, isPristine),
+				server: this.snapshots.listenInModern(server, { build, first: envelope, caller: options.caller }, isPristine),
 				personal: false,
 				capabilities: capabilitiesIn(answer),
 				idleStopMs: this.idleStopMs,
@@ -254,7 +256,7 @@ export class ServerTarget implements Target {
 					});
 		standing.become(server);
 		return {
-			server: this.snapshots.listenInModern(server, build, envelope),
+			server: this.snapshots.listenInModern(server, { build, first: envelope, caller: options.caller }),
 			personal: era === 'legacy',
 			capabilities: capabilitiesIn(answer),
 			idleStopMs: this.idleStopMs,

@@ -1,19 +1,19 @@
 /** Slipway as people run it: its start, its end however that comes, its settings and its verbs. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rename, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { before, describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import Docker from 'dockerode';
+import type Docker from 'dockerode';
 import { freePort, runSlipway, type SlipwayProcess, startSlipway } from '../support/client-process.ts';
 import { answerOf, RawClient, type Reply, textOf } from '../support/client-raw.ts';
 import { connectSdk } from '../support/client-sdk.ts';
 import { fixtureImage } from '../support/fixtures.ts';
+import { containersOfGateway, leaveNothing } from '../support/leave-nothing.ts';
 import { API_KEY } from '../support/stack.ts';
 
-const docker = new Docker();
 const { version }: { version: string } = JSON.parse(
 	await readFile(new URL('../../package.json', import.meta.url), 'utf8'),
 );
@@ -74,26 +74,8 @@ async function makePlace(t: TestContext, ...names: readonly string[]): Promise<P
 		SLIPWAY_CATALOG: folder,
 		SLIPWAY_GATEWAY_ID: id,
 	};
-	const filters = JSON.stringify({ label: [`dev.slipway.gateway=${id}`] });
-	const containers = () => docker.listContainers({ all: true, filters });
-	t.after(async () => {
-		for (const { child, exited } of processes) {
-			child.kill('SIGKILL');
-			await exited;
-		}
-		const left = await containers();
-		for (const { Id } of left)
-			await docker
-				.getContainer(Id)
-				.remove({ force: true })
-				.catch(() => undefined);
-		await rm(folder, { recursive: true });
-		assert.deepEqual(
-			left.map(({ Names, State }) => `${Names[0]} ${State}`),
-			[],
-			'containers are left',
-		);
-	});
+	const containers = () => containersOfGateway(id);
+	t.after(() => leaveNothing({ id, folder, processes, signal: 'SIGKILL' }));
 	return {
 		id,
 		url,

@@ -1,17 +1,18 @@
 /** The gateway's process is restarted, in order or not, under clients that are told nothing of it. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { before, describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import Docker from 'dockerode';
+import type Docker from 'dockerode';
 import { freePort, type SlipwayProcess, startSlipway } from '../support/client-process.ts';
 import { answerOf, RawClient, textOf } from '../support/client-raw.ts';
 import { connectSdk } from '../support/client-sdk.ts';
 import { fixtureImage } from '../support/fixtures.ts';
+import { containersOfGateway, leaveNothing } from '../support/leave-nothing.ts';
 import { API_KEY } from '../support/stack.ts';
 
 /** How soon a call that fails says so. */
@@ -23,7 +24,6 @@ const ABANDONED = 30;
 const IDLE_SECONDS = 10;
 const GONE_WITHIN_MS = 10_000;
 
-const docker = new Docker();
 let image: string;
 
 before(async () => {
@@ -49,26 +49,8 @@ async function makePlace(t: TestContext): Promise<Place> {
 	const processes: SlipwayProcess[] = [];
 	const server = { image, command: ['node', '/app/test/fixtures/conversation.ts'] };
 	await writeFile(join(folder, 'catalog.json'), JSON.stringify({ servers: { conversation: server } }));
-	const filters = JSON.stringify({ label: [`dev.slipway.gateway=${id}`] });
-	const containers = () => docker.listContainers({ all: true, filters });
-	t.after(async () => {
-		for (const { child, exited } of processes) {
-			child.kill('SIGTERM');
-			await exited;
-		}
-		const left = await containers();
-		for (const { Id } of left)
-			await docker
-				.getContainer(Id)
-				.remove({ force: true })
-				.catch(() => undefined);
-		await rm(folder, { recursive: true });
-		assert.deepEqual(
-			left.map(({ Names, State }) => `${Names[0]} ${State}`),
-			[],
-			'containers are left',
-		);
-	});
+	const containers = () => containersOfGateway(id);
+	t.after(() => leaveNothing({ id, folder, processes, signal: 'SIGTERM' }));
 	const url = `http://127.0.0.1:${port}`;
 	return {
 		url,

@@ -7,8 +7,8 @@ import { describe, test } from 'node:test';
 import { INSTANCE_LIMITS } from '../../src/limits.ts';
 import { serverView } from '../support/fake-launcher.ts';
 import type { Reply, Stream } from '../support/http-client.ts';
-import { call, type HttpStack, startHttpStack } from '../support/http-stack.ts';
-import { ModernHttp } from '../support/modern-http.ts';
+import { call, type HttpStack, initializeRequest, startHttpStack } from '../support/http-stack.ts';
+import { allowKeys, ModernHttp } from '../support/modern-http.ts';
 import { Cast, methodsTo, notification, type Script } from '../support/played-server.ts';
 import { SessionHttp } from '../support/session-http.ts';
 
@@ -116,6 +116,23 @@ describe('a server that has said what it has', () => {
 		assert.equal((await session.end()).status, 200);
 		assert.equal(stack.launcher.launches, 1);
 		assert.equal((await list(session)).status, 404);
+	});
+
+	test('is started for another caller with a session, at its endpoint and at that of all', async (t) => {
+		allowKeys(t, 'other');
+		const { stack, meet } = await start(t);
+		await meet();
+		const authorization = { authorization: 'Bearer other' };
+		const { headers } = await stack.post('snap', initializeRequest(), authorization);
+		assert.equal(stack.launcher.launches, 2);
+		await stack.post(
+			'snap',
+			{ jsonrpc: '2.0', id: 1, method: 'tools/list' },
+			{ ...authorization, 'mcp-session-id': String(headers['mcp-session-id']) },
+		);
+		const many = await new SessionHttp(stack, '/mcp').open();
+		await list(many);
+		assert.equal(stack.launcher.launches, 2, 'the first one is known');
 	});
 
 	for (const [title, revision, capabilities] of [
@@ -321,6 +338,21 @@ for (const era of ['legacy', 'modern'] as const)
 			await idle(setting);
 			const other = new ModernHttp(stack, { path: PATH, capabilities: { sampling: {} } });
 			assert.equal((await other.send('tools/list')).status, 200);
+			assert.equal(stack.launcher.launches, 2);
+		});
+
+		test('is started for another caller: what it says may be of what the first one told it', async (t) => {
+			allowKeys(t, 'other');
+			const setting = await startIn(t);
+			const { stack } = setting;
+			await idle(setting);
+			const other = new ModernHttp(stack, { path: PATH, capabilities: {}, key: 'other' });
+			for (const method of ['server/discover', 'tools/list']) assert.equal((await other.send(method)).status, 200);
+			assert.equal(stack.launcher.launches, 2);
+			// And nobody is started for either again.
+			stack.later(INSTANCE_LIMITS.idleStopMs + 1);
+			while (stack.launcher.live.size > 0) await new Promise(setImmediate);
+			for (const client of [other, setting.client]) await client.send('tools/list');
 			assert.equal(stack.launcher.launches, 2);
 		});
 

@@ -5,14 +5,11 @@ import { join } from 'node:path';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import {
-	CreateMessageRequestSchema,
-	ElicitRequestSchema,
 	type ElicitResult,
-	ListRootsRequestSchema,
 	ProgressNotificationSchema,
 	ToolListChangedNotificationSchema,
 } from '@modelcontextprotocol/sdk/types.js';
-import { textOfResult } from './client-sdk.ts';
+import { answerQuestions, textOfResult } from './client-sdk.ts';
 import { Inbox } from './inbox.ts';
 import { API_KEY } from './stack.ts';
 
@@ -54,19 +51,7 @@ export async function connectRemote(url: string, options: RemoteOptions): Promis
 	);
 	const asked: RemoteClient['asked'] = new Inbox('a question');
 	const toolsChanged: RemoteClient['toolsChanged'] = new Inbox('a change of tools');
-	client.setRequestHandler(CreateMessageRequestSchema, ({ method, params }) => {
-		asked.push(method);
-		const prompt = params.messages.map(({ content }) => ('text' in content ? content.text : '')).join('');
-		return { model: 'test', role: 'assistant', content: { type: 'text', text: `${name} says ${prompt}` } };
-	});
-	client.setRequestHandler(ElicitRequestSchema, ({ method, params }) => {
-		asked.push(method);
-		return elicit(params.message);
-	});
-	client.setRequestHandler(ListRootsRequestSchema, ({ method }) => {
-		asked.push(method);
-		return { roots: [{ uri: `file:///${name}/one` }, { uri: `file:///${name}/two` }] };
-	});
+	answerQuestions(client, { name, elicit, asked });
 	client.setNotificationHandler(ToolListChangedNotificationSchema, () => toolsChanged.push(true));
 	const args = [
 		PROGRAM,

@@ -37,17 +37,11 @@ export interface SdkClient {
 	close(): Promise<void>;
 }
 
-export async function connectSdk(url: string, options: SdkOptions = {}): Promise<SdkClient> {
-	const { name = 'sdk', key = API_KEY, onResponse } = options;
-	const client = new Client(
-		{ name, version: '1.0.0' },
-		{ capabilities: { sampling: {}, elicitation: {}, roots: { listChanged: true } } },
-	);
-	const logs: SdkClient['logs'] = new Inbox();
-	const toolsChanged: SdkClient['toolsChanged'] = new Inbox();
-	const updated: SdkClient['updated'] = new Inbox();
-	const asked: SdkClient['asked'] = new Inbox();
-	const elicit = options.elicit ?? (() => ({ action: 'accept' as const, content: { name } }));
+/** Has a client answer all that a server may ask, with its own name in the answers, and note what it was asked. */
+export function answerQuestions(
+	client: Client,
+	{ name, elicit, asked }: Required<Pick<SdkOptions, 'name' | 'elicit'>> & Pick<SdkClient, 'asked'>,
+): void {
 	client.setRequestHandler(CreateMessageRequestSchema, ({ method, params }) => {
 		asked.push(method);
 		const prompt = params.messages.map(({ content }) => ('text' in content ? content.text : '')).join('');
@@ -61,6 +55,20 @@ export async function connectSdk(url: string, options: SdkOptions = {}): Promise
 		asked.push(method);
 		return { roots: [{ uri: `file:///${name}/one` }, { uri: `file:///${name}/two` }] };
 	});
+}
+
+export async function connectSdk(url: string, options: SdkOptions = {}): Promise<SdkClient> {
+	const { name = 'sdk', key = API_KEY, onResponse } = options;
+	const client = new Client(
+		{ name, version: '1.0.0' },
+		{ capabilities: { sampling: {}, elicitation: {}, roots: { listChanged: true } } },
+	);
+	const logs: SdkClient['logs'] = new Inbox();
+	const toolsChanged: SdkClient['toolsChanged'] = new Inbox();
+	const updated: SdkClient['updated'] = new Inbox();
+	const asked: SdkClient['asked'] = new Inbox();
+	const elicit = options.elicit ?? (() => ({ action: 'accept' as const, content: { name } }));
+	answerQuestions(client, { name, elicit, asked });
 	client.setNotificationHandler(LoggingMessageNotificationSchema, ({ params }) => logs.push(params));
 	client.setNotificationHandler(ToolListChangedNotificationSchema, () => toolsChanged.push(true));
 	client.setNotificationHandler(ResourceUpdatedNotificationSchema, ({ params }) => updated.push(params.uri));
