@@ -5,8 +5,10 @@
  */
 import { z } from 'zod';
 import { SlipwayError } from './errors.ts';
-import { INSTANCE_LIMITS, SESSION_LIMITS } from './limits.ts';
+import { INSTANCE_LIMITS, SESSION_LIMITS, WARM_LIMITS } from './limits.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
+
+import { bytesOf } from './sizes.ts';
 
 type Role = 'gateway' | 'launcher';
 
@@ -27,6 +29,7 @@ function setting<T>(
 	return Object.freeze({ schema, byDefault, roles, description });
 }
 
+const WARM_DEFAULT = `${WARM_LIMITS.bytesMax / 1024 ** 2}m`;
 const BOTH = ['gateway', 'launcher'] as const;
 
 function integer(minimum: number, maximum: number, byDefault: number): z.ZodType<number, string | undefined> {
@@ -122,6 +125,16 @@ export const SETTINGS = Object.freeze({
 		['launcher'],
 		'How many containers may run at once. At the bound, a session without a call or an open stream for a minute makes room for a new one of the same caller.',
 	),
+	SLIPWAY_WARM: setting(
+		z
+			.string()
+			.regex(/^(?:0|[1-9]\d{0,5}[mg])$/, '`0`, or an amount of memory like `512m` or `1g`')
+			.default(WARM_DEFAULT)
+			.transform(bytesOf),
+		`\`${WARM_DEFAULT}\``,
+		['gateway'],
+		'How much memory, by their limits, containers may have that are started ahead of their first caller. `0` turns that off.',
+	),
 	SLIPWAY_CATALOG: setting(
 		z.string().default('catalog'),
 		'`./catalog`',
@@ -194,6 +207,8 @@ export interface Config {
 	readonly sessionsPerPrincipalMax: number;
 	readonly sessionIdleMs: number;
 	readonly instancesMax: number;
+	/** What Instances that wait for their first caller may take together; 0: none wait. */
+	readonly warmBytesMax: number;
 	readonly catalogPath: string;
 	readonly mountRoots: readonly string[];
 	readonly hostDir: string | undefined;
@@ -249,6 +264,7 @@ function toConfig(values: Values): Config {
 		sessionsPerPrincipalMax: values.SLIPWAY_SESSIONS_PER_CALLER,
 		sessionIdleMs: values.SLIPWAY_SESSION_IDLE_SECONDS * 1000,
 		instancesMax: values.SLIPWAY_INSTANCES_MAX,
+		warmBytesMax: values.SLIPWAY_WARM,
 		catalogPath: values.SLIPWAY_CATALOG,
 		mountRoots: Object.freeze(values.SLIPWAY_MOUNT_ROOTS),
 		hostDir: values.SLIPWAY_HOST_DIR,

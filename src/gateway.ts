@@ -49,6 +49,8 @@ export class Gateway {
 			sessions: () => this.#callers.sessions.counts(),
 			instances: () => launcher.state.servers.map(({ name, instances }) => [name, instances] as const),
 			streams: () => this.#callers.tenants.streams,
+			warm: () =>
+				launcher.state.servers.map((server) => [server.name, this.#pool.warmth(server)?.waiting ?? 0] as const),
 			startsQueued: () => launcher.state.startsQueued,
 			orphansSwept: () => launcher.state.orphansSwept,
 			breakers: () =>
@@ -59,7 +61,11 @@ export class Gateway {
 			engineReachable: () => launcher.state.engine.reachable,
 			launcherReachable: () => launcher.state.launcher.reachable,
 		});
-		this.#pool = new Pool(launcher, { onDeath: (server, cause) => metrics.death(server, cause) });
+		this.#pool = new Pool(launcher, {
+			onDeath: (server, cause) => metrics.death(server, cause),
+			onStart: (server, kind) => metrics.instanceStart(server, kind),
+			warmBytesMax: config.warmBytesMax,
+		});
 		const { authenticator, made } = authenticate(config, apiKey, store);
 		this.madeKey = made;
 		const tenants = new Tenants({
@@ -97,6 +103,7 @@ export class Gateway {
 					sessions: this.#callers.sessions,
 					absences,
 					crashes: (server) => this.#pool.crashes(server),
+					warmth: (server) => this.#pool.warmth(server),
 					metrics,
 					authenticator,
 					version,
@@ -125,6 +132,7 @@ export class Gateway {
 		const { log } = this.#dependencies;
 		// The door stays open while calls finish: who comes is told 503 and when to come again, /ready too.
 		this.#draining = true;
+		const cooled = this.#pool.cool();
 		const startedAtMs = performance.now();
 		if (this.#callers.tenants.inFlight > 0)
 			log.info('waiting for calls in flight', { count: this.#callers.tenants.inFlight });
@@ -136,6 +144,7 @@ export class Gateway {
 			await sleep(DRAIN_LIMITS.pollMs, undefined, hurry === undefined ? {} : { signal: hurry }).catch(() => undefined);
 		}
 		this.#listener.close();
+		await cooled;
 		await Promise.race([this.#endSessions(), sleep(DRAIN_LIMITS.stopMs, undefined, { ref: false })]);
 		clearInterval(this.#ticking);
 		await this.#listener.stop();

@@ -197,6 +197,23 @@ export const CRASH_LIMITS = Object.freeze({
 	permanentFaultMs: 3_000,
 });
 
+/** Instances that are started before anybody asks. */
+export const WARM_LIMITS = Object.freeze({
+	/** By the limits of their containers, all together. */
+	bytesMax: 1024 * MIB,
+	/** Of one server, where the catalog does not say. */
+	perServerMax: 4,
+	/** Starts of a server that are wanted within so long are a burst. */
+	burstMs: 5_000,
+	startsRememberedMax: 64,
+	/** A server that does not wait, or does not start, is not started ahead again sooner. */
+	retryAfterMs: 10 * 60_000,
+	/** Nothing is started ahead for so long after there was no room. */
+	pauseMs: 30_000,
+	/** What a server may say before it is spoken to. */
+	earlyBytesMax: 64 * KIB,
+});
+
 /** What servers said of themselves. */
 export const SNAPSHOT_LIMITS = Object.freeze({
 	/** Of one Snapshot. */
@@ -275,6 +292,7 @@ export const CATALOG_LIMITS = Object.freeze({
 	callTimeoutMsMin: 1_000,
 	idleStopMsMin: 1_000,
 	replicasMax: 16,
+	warmMax: 16,
 });
 
 /** The seam between gateway and launcher. */

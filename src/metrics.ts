@@ -9,6 +9,8 @@ import { METRIC_LIMITS } from './limits.ts';
 export interface MetricSources {
 	readonly sessions: () => Iterable<readonly [server: string, count: number]>;
 	readonly instances: () => Iterable<readonly [server: string, count: number]>;
+	/** Instances that wait for their first caller. */
+	readonly warm: MetricSources['sessions'];
 	readonly streams: () => number;
 	/** Starts that wait for their turn. */
 	readonly startsQueued: () => number;
@@ -50,6 +52,12 @@ export class Metrics {
 		buckets: [0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 30, 60, 120],
 		registers: [this.#registry],
 	});
+	readonly #instanceStarts = new Counter({
+		name: 'slipway_instance_starts_total',
+		help: 'Containers that clients were given, by server: `warm` ones had waited for them, `cold` ones were started then.',
+		labelNames: ['server', 'kind'],
+		registers: [this.#registry],
+	});
 	readonly #refusals = new Counter({
 		name: 'slipway_http_errors_total',
 		help: 'Requests answered with an error of the table, by its code.',
@@ -89,6 +97,7 @@ export class Metrics {
 		};
 		perServer('slipway_sessions', 'Sessions, by server.', sources.sessions);
 		perServer('slipway_instances', 'Containers that run, by server.', sources.instances);
+		perServer('slipway_instances_warm', 'Containers that wait for their first caller, by server.', sources.warm);
 		perServer(
 			'slipway_breaker_open',
 			'Whether a server is not started because it failed again and again.',
@@ -113,6 +122,10 @@ export class Metrics {
 
 	start(server: string, outcome: string, durationMs: number): void {
 		this.#starts.observe({ server, outcome: outcome.replace(/^SLIPWAY_/, '').toLowerCase() }, durationMs / 1000);
+	}
+
+	instanceStart(server: string, kind: 'warm' | 'cold'): void {
+		this.#instanceStarts.inc({ server, kind });
 	}
 
 	refusal(code: string): void {

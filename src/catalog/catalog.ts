@@ -64,6 +64,8 @@ export interface Server {
 	readonly idleStopMs: number;
 	/** Whether clients may be told what it has without starting it. */
 	readonly snapshot: boolean;
+	/** How many containers wait for their first caller; absent: as it is used. */
+	readonly warm?: number;
 	readonly isolation: Isolation;
 	/** There with `shared`, and only there. */
 	readonly replicas?: Replicas;

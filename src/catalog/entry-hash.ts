@@ -9,6 +9,7 @@ const NOT_OF_CONTAINERS: ReadonlySet<string> = new Set([
 	'callTimeoutMs',
 	'idleStopMs',
 	'snapshot',
+	'warm',
 ] satisfies (keyof Server)[]);
 
 /**

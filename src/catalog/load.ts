@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { SlipwayError } from '../errors.ts';
 import type { ServerName } from '../ids.ts';
 import { CATALOG_LIMITS } from '../limits.ts';
+import { bytesOf } from '../sizes.ts';
 import { type Catalog, createCatalog, type Resources, type Server, type Source } from './catalog.ts';
 import { explainIssues, formatPath } from './explain.ts';
 import { type Flaw, positionOf, readJson } from './json.ts';
 import { catalogFileSchema, REPLICAS, type ServerFile } from './schema.ts';
 import { parseNpm } from './sources.ts';
 
-const BYTES_PER_UNIT: Readonly<Record<string, number>> = Object.freeze({ m: 1024 ** 2, g: 1024 ** 3 });
 const NANOS_PER_CPU = 1_000_000_000;
 const MS_PER_SECOND = 1000;
 
@@ -132,6 +132,7 @@ function toServer(name: string, entry: ServerFile): Server {
 		callTimeoutMs: Math.round(entry.callTimeout * MS_PER_SECOND),
 		idleStopMs: Math.round(entry.idleStop * MS_PER_SECOND),
 		snapshot: entry.snapshot,
+		...(entry.warm === undefined ? {} : { warm: entry.warm }),
 		isolation: entry.isolation,
 		...(entry.isolation === 'shared' ? { replicas: entry.replicas ?? REPLICAS } : {}),
 	};
@@ -152,9 +153,4 @@ function toResources({ memory, cpus, pids, tmp, shm }: ServerFile['resources']):
 		tmpBytes: bytesOf(tmp),
 		shmBytes: shm === 'none' ? 0 : bytesOf(shm),
 	};
-}
-
-/** The bytes of one of the schema's choices, as in `256m`. */
-function bytesOf(size: string): number {
-	return Number(size.slice(0, -1)) * (BYTES_PER_UNIT[size.slice(-1)] ?? Number.NaN);
 }

@@ -168,6 +168,14 @@ const serverShape = {
 		.boolean()
 		.default(true)
 		.describe('Whether clients are told what the server has without starting it, when it has said so before.'),
+	warm: z
+		.int()
+		.min(0)
+		.max(CATALOG_LIMITS.warmMax)
+		.describe(
+			'Containers that are started ahead and wait for their first caller. Where nothing is said: as the server is used, and none where it has volumes or mounts, since it may read them when it starts.',
+		)
+		.optional(),
 	isolation: z
 		.enum(['session', 'principal', 'shared'])
 		.default('session')

@@ -4,11 +4,12 @@ import { rateLimit } from 'express-rate-limit';
 import helmet from 'helmet';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
 import type { ServerName } from '../ids.ts';
-import type { InstanceReport, Launcher, LauncherState } from '../launcher/contract.ts';
+import type { InstanceReport, Launcher, LauncherState, ServerView } from '../launcher/contract.ts';
 import { HTTP_LIMITS } from '../limits.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Absence, Absences } from '../pool/absences.ts';
 import type { CrashView } from '../pool/crash-record.ts';
+import type { WarmView } from '../pool/warm-starts.ts';
 import type { Authenticator } from './keys.ts';
 import { sendError } from './respond.ts';
 import type { Sessions } from './sessions.ts';
@@ -19,6 +20,8 @@ export interface AdminDependencies {
 	readonly absences: Absences;
 	/** What keeps a server from being started at once. */
 	readonly crashes: (server: ServerName) => CrashView | undefined;
+	/** How many Instances of a server wait for their first caller, and should. */
+	readonly warmth: (server: ServerView) => WarmView | undefined;
 	readonly metrics: Metrics;
 	readonly authenticator: Authenticator;
 	readonly version: string;
@@ -96,6 +99,7 @@ async function describeStatus({
 	sessions,
 	absences,
 	crashes,
+	warmth,
 	version,
 	isDraining,
 }: AdminDependencies): Promise<object> {
@@ -112,12 +116,13 @@ async function describeStatus({
 		startsQueued: state.startsQueued,
 		orphansSwept: state.orphansSwept,
 		groups: Object.entries(state.groups).map(([name, servers]) => ({ name, servers, path: `/groups/${name}/mcp` })),
-		servers: state.servers.map((server) => ({
+		servers: state.servers.map(({ warm: _, ...server }) => ({
 			...server,
 			path: `/servers/${server.name}/mcp`,
 			sessions: counts.get(server.name) ?? 0,
 			...describeAbsence(absences.of(server.name)),
 			...describeCrashes(crashes(server.name)),
+			...describeWarmth(warmth(server)),
 			recent: reports.filter((report) => report.server === server.name).map(({ server: _, ...report }) => report),
 		})),
 	};
@@ -131,4 +136,9 @@ function describeAbsence(absence: Absence | undefined): { absent?: Absence } {
 /** Why a server is started later or not at all, if it is. */
 function describeCrashes(crashes: CrashView | undefined): { crashes?: CrashView } {
 	return crashes === undefined ? {} : { crashes };
+}
+
+/** How many of a server's Instances wait, if any do or should. */
+function describeWarmth(warm: WarmView | undefined): { warm?: WarmView } {
+	return warm === undefined ? {} : { warm };
 }

@@ -30,6 +30,10 @@ export interface ServerView {
 	readonly idleStopMs: number;
 	/** Whether clients may be told what it has without an Instance. */
 	readonly snapshot: boolean;
+	/** How many Instances wait for their first caller; absent: as it is used. */
+	readonly warm?: number;
+	/** What one Instance may take. */
+	readonly memoryBytes: number;
 	/** Who has an Instance together. */
 	readonly isolation: Isolation;
 	/** How many Instances it has when everybody has them together. There with `shared`, and only there. */

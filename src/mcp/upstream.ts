@@ -128,6 +128,7 @@ export class Upstream implements LegacyServer {
 	#holds = 0;
 	#opened = false;
 	#served = false;
+	#calledAtMs = Number.NEGATIVE_INFINITY;
 	/** What `_meta` of every message to a server of the second era holds. */
 	#envelope: object | undefined;
 	/** Calls without a deadline. */
@@ -170,6 +171,11 @@ export class Upstream implements LegacyServer {
 		return this.#served;
 	}
 
+	/** When it was sent a request last. */
+	get calledAtMs(): number {
+		return this.#calledAtMs;
+	}
+
 	/** Calls in flight that will end by themselves. */
 	get inFlight(): number {
 		return this.#calls.size - this.#lasting;
@@ -201,6 +207,7 @@ export class Upstream implements LegacyServer {
 			progressToken === undefined ? replaceId(text, message.id, wireId) : withIdAndProgressToken(text, wireId),
 		);
 		const startedAtMs = performance.now();
+		this.#calledAtMs = startedAtMs;
 		const call: InFlight = {
 			id: message.id,
 			wireId,

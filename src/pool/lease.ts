@@ -7,9 +7,14 @@ import type { CallBounds, Upstream, UpstreamObserver } from '../mcp/upstream.ts'
 /** A hold on an Instance. */
 export interface Lease {
 	readonly upstream: Upstream;
+	/** Whether the Instance had waited for its first caller: it may have ended unseen. */
+	readonly waited: boolean;
 	/** Gives the Instance back. Idempotent. Resolves when it is gone. */
 	release(patience: Patience): Promise<void>;
 }
+
+/** Whether an Instance that waits will do, or only one that is started now. */
+export type StartKind = 'any' | 'new';
 
 export interface LeaseRequest {
 	readonly server: ServerName;

@@ -22,8 +22,9 @@ import {
 	revisionForInitialize,
 } from '../mcp/revisions.ts';
 import { editMembers } from '../mcp/text.ts';
+import type { Upstream } from '../mcp/upstream.ts';
 import type { EraFacts } from './eras.ts';
-import type { Lease } from './lease.ts';
+import type { Lease, StartKind } from './lease.ts';
 
 /** Who wants the conversation. */
 export type Opener =
@@ -40,14 +41,16 @@ export interface Opened {
 	readonly answer: Answer;
 }
 
+type Launch = (kind: StartKind) => Promise<Lease>;
+
 /**
  * Opens a conversation. On failure nothing is left of it.
  *
- * @param launch gives a Lease on a new Instance
+ * @param launch gives a Lease on an Instance that nobody has spoken to
  * @throws SlipwayError of the launch or of the server; SLIPWAY_HANDSHAKE_REFUSED when it answers us with an error, or
  *   anybody's `initialize` with a revision that is not spoken here
  */
-export async function open(launch: () => Promise<Lease>, opener: Opener, facts: EraFacts): Promise<Opened> {
+export async function open(launch: Launch, opener: Opener, facts: EraFacts): Promise<Opened> {
 	const opening = new Opening(launch, facts);
 	try {
 		return opener.era === 'legacy' ? await opening.legacyFirst(opener) : await opening.modernFirst(opener.envelope);
@@ -58,13 +61,13 @@ export async function open(launch: () => Promise<Lease>, opener: Opener, facts: 
 }
 
 class Opening {
-	readonly #launch: () => Promise<Lease>;
+	readonly #launch: Launch;
 	readonly #facts: EraFacts;
 	#lease: Lease | undefined;
 	/** Whether the server was asked in the words of the second era, and said nothing. */
 	#silent = false;
 
-	constructor(launch: () => Promise<Lease>, facts: EraFacts) {
+	constructor(launch: Launch, facts: EraFacts) {
 		this.#launch = launch;
 		this.#facts = facts;
 	}
@@ -89,13 +92,14 @@ class Opening {
 
 	async #initialize({ clientInfo = NAMELESS_CLIENT, capabilities }: Envelope): Promise<Opened> {
 		const params = { protocolVersion: LEGACY_REVISIONS[0], capabilities, clientInfo };
-		const lease = await this.#instance();
-		const answer = await ask(lease.upstream, 'initialize', params, { timeoutMs: INSTANCE_LIMITS.startTimeoutMs });
+		const answer = await this.#say((upstream) =>
+			ask(upstream, 'initialize', params, { timeoutMs: INSTANCE_LIMITS.startTimeoutMs }),
+		);
 		if (!answer.message.ok) throw refusal(answer.message.error.message);
 		assertSpoken(answer);
 		this.#facts.modern = false;
 		const opened = this.#begin('legacy', answer);
-		lease.upstream.notify(notificationText('notifications/initialized'));
+		opened.lease.upstream.notify(notificationText('notifications/initialized'));
 		return opened;
 	}
 
@@ -104,10 +108,10 @@ class Opening {
 		let failure: SlipwayError | undefined;
 		if (this.#facts.legacy !== false) {
 			try {
-				const { upstream } = await this.#instance();
-				const answer = await askWith(upstream, inOurRevision(text, message), message, {
-					timeoutMs: INSTANCE_LIMITS.startTimeoutMs,
-				});
+				const ours = inOurRevision(text, message);
+				const answer = await this.#say((upstream) =>
+					askWith(upstream, ours, message, { timeoutMs: INSTANCE_LIMITS.startTimeoutMs }),
+				);
 				if (answer.message.ok) {
 					assertSpoken(answer);
 					return this.#begin('legacy', answer);
@@ -138,31 +142,27 @@ class Opening {
 
 	/** Asks in the words of the second era. Returns undefined when the server does not speak it. */
 	async #discover(envelope: Envelope): Promise<Opened | undefined> {
-		const lease = await this.#instance();
+		// What keeps one from being started is no word about eras.
+		await this.#instance();
 		const meta = metaOfEnvelope(envelope);
 		const known = this.#facts.modern === true;
-		let call: Call | undefined;
 		// Nothing is to be lost by patience where it is known to speak them, or where it was asked in vain before.
 		const patient = known || this.#silent;
 		this.#silent = false;
-		const timer = setTimeout(
-			() => {
-				this.#silent = true;
-				call?.cancel();
-			},
-			patient ? INSTANCE_LIMITS.startTimeoutMs : INSTANCE_LIMITS.probeTimeoutMs,
-		);
-		try {
-			const answer = await ask(
-				lease.upstream,
-				'server/discover',
-				{ _meta: meta },
-				{
-					timeoutMs: INSTANCE_LIMITS.startTimeoutMs,
-					onCall: (made) => {
-						call = made;
-					},
+		let timer: NodeJS.Timeout | undefined;
+		const onCall = (call: Call): void => {
+			clearTimeout(timer);
+			timer = setTimeout(
+				() => {
+					this.#silent = true;
+					call.cancel();
 				},
+				patient ? INSTANCE_LIMITS.startTimeoutMs : INSTANCE_LIMITS.probeTimeoutMs,
+			);
+		};
+		try {
+			const answer = await this.#say((upstream) =>
+				ask(upstream, 'server/discover', { _meta: meta }, { timeoutMs: INSTANCE_LIMITS.startTimeoutMs, onCall }),
 			);
 			if (speaksModern(answer)) return this.#begin('modern', answer, meta);
 			if (known && !answer.message.ok) throw refusal(answer.message.error.message);
@@ -170,18 +170,33 @@ class Opening {
 		} catch (error) {
 			if (known && this.#silent) throw new SlipwayError('SLIPWAY_START_TIMEOUT');
 			// Silence leaves the Instance as it was, and an exit is an answer of a kind; the rest is no word about eras.
-			if (known || (lease.upstream.over && !isExit(error))) throw error;
+			if (known || (this.#lease?.upstream.over === true && !isExit(error))) throw error;
 		} finally {
 			clearTimeout(timer);
 		}
 		return undefined;
 	}
 
-	/** The Instance at hand, or a new one when there is none or it has exited. */
+	/** The Instance at hand, or another when there is none or it has exited. */
 	async #instance(): Promise<Lease> {
 		if (this.#lease?.upstream.over === false) return this.#lease;
-		this.#lease = await this.#launch();
+		this.#lease = await this.#launch('any');
 		return this.#lease;
+	}
+
+	/**
+	 * Says something to the Instance. One that had waited may have ended unseen, which says nothing of what it was told:
+	 * then it is said once more, to a new one.
+	 */
+	async #say(words: (upstream: Upstream) => Promise<Answer>): Promise<Answer> {
+		const { upstream, waited } = await this.#instance();
+		try {
+			return await words(upstream);
+		} catch (error) {
+			if (!waited || !isExit(error)) throw error;
+			this.#lease = await this.#launch('new');
+			return await words(this.#lease.upstream);
+		}
 	}
 
 	#begin(era: Opened['era'], answer: Answer, meta?: object): Opened {

@@ -5,6 +5,7 @@
  * catalog says that sessions have an Instance together, the Lease is that of SharedInstances, and they have seats.
  */
 import { hash } from 'node:crypto';
+import type { Channel } from '../channel.ts';
 import { type ErrorCode, SlipwayError } from '../errors.ts';
 import type { PrincipalId, ServerName } from '../ids.ts';
 import type { Launcher, ServerView } from '../launcher/contract.ts';
@@ -12,14 +13,19 @@ import { Upstream } from '../mcp/upstream.ts';
 import { type Chance, CrashGuard, type Subject } from './crash-guard.ts';
 import type { CrashView } from './crash-record.ts';
 import { Eras } from './eras.ts';
-import type { Lease, LeaseRequest } from './lease.ts';
+import type { Lease, LeaseRequest, StartKind } from './lease.ts';
 import { type Opened, type Opener, open } from './opening.ts';
 import { SharedInstances } from './shared-instances.ts';
+import { WarmStarts, type WarmView } from './warm-starts.ts';
 
 export interface PoolOptions {
 	/** Told of every Instance that we did not end. */
 	readonly onDeath?: ((server: ServerName, cause: ErrorCode) => void) | undefined;
+	/** Told of every Instance that somebody was given. */
+	readonly onStart?: ((server: ServerName, kind: 'warm' | 'cold') => void) | undefined;
 	readonly chance?: Chance | undefined;
+	/** What Instances that wait for their first caller may take together, by their limits; 0: none wait. */
+	readonly warmBytesMax?: number;
 }
 
 /** INVARIANT: `#leases` holds what was given and is not over; after `stop` it is empty. */
@@ -27,14 +33,20 @@ export class Pool {
 	/** The Instances that several sessions use. */
 	readonly shared: SharedInstances;
 	readonly #launcher: Launcher;
-	readonly #leases = new Set<Lease>();
+	readonly #leases = new Map<Lease, ServerName>();
+	readonly #warm: WarmStarts;
 	readonly #eras = new Eras();
 	readonly #guard: CrashGuard;
 	readonly #onDeath: PoolOptions['onDeath'];
+	readonly #onStart: PoolOptions['onStart'];
+	/** Conversations that are being opened. */
+	#opening = 0;
 
-	constructor(launcher: Launcher, { onDeath, chance }: PoolOptions = {}) {
+	constructor(launcher: Launcher, { onDeath, onStart, chance, warmBytesMax = 0 }: PoolOptions = {}) {
 		this.#launcher = launcher;
+		this.#warm = new WarmStarts({ launcher, bytesMax: warmBytesMax, busy: () => this.#opening > 0 });
 		this.#onDeath = onDeath;
+		this.#onStart = onStart;
 		this.#guard = new CrashGuard(chance);
 		this.shared = new SharedInstances({
 			open: (request, opener) => this.open(request, opener),
@@ -58,8 +70,8 @@ export class Pool {
 		// Before its image is ready a server's spec is not the last word; afterwards another spec is another build.
 		const ready = this.#viewOf(server)?.preparation.kind === 'ready';
 		const attempt = async (launchSignal: AbortSignal): Promise<Opened> => {
-			const launch = async (): Promise<Lease> => {
-				lease = await this.#acquire({ ...request, signal: launchSignal });
+			const launch = async (kind: StartKind): Promise<Lease> => {
+				lease = await this.#acquire({ ...request, signal: launchSignal }, kind);
 				return lease;
 			};
 			try {
@@ -71,9 +83,11 @@ export class Pool {
 				}
 			}
 		};
+		this.#opening += 1;
 		try {
 			return await this.#guard.run(subject, signal, attempt);
 		} finally {
+			this.#opening -= 1;
 			signal.removeEventListener('abort', onAbort);
 		}
 	}
@@ -81,6 +95,17 @@ export class Pool {
 	/** What keeps a server from being started at once; undefined when nothing does. */
 	crashes(server: ServerName): CrashView | undefined {
 		return this.#guard.view({ server, spec: this.#specOf(server) });
+	}
+
+	/** Instances that wait for their first caller. */
+	get warm(): number {
+		return this.#warm.size;
+	}
+
+	/** How many Instances of a server wait for their first caller; undefined when none should. */
+	warmth(server: ServerView): WarmView | undefined {
+		const view = this.#warm.view(server);
+		return view.waiting === 0 && view.wanted === 0 ? undefined : view;
 	}
 
 	/** Whether a server is known to speak revision 2026-07-28 by itself; undefined when it was not tried. */
@@ -96,28 +121,37 @@ export class Pool {
 		return this.#launcher.state.servers.find(({ name }) => name === server);
 	}
 
-	/** Many clients never say that they are done: at the bound, who is abandoned makes room. */
-	async #acquire(request: LeaseRequest): Promise<Lease> {
+	/** Many clients never say that they are done: at the bound, who is abandoned makes room, and before that who waits. */
+	async #acquire(request: LeaseRequest, kind: StartKind): Promise<Lease> {
+		const { server } = request;
+		const waited = kind === 'any' ? this.#warm.take(server, this.#specOf(server)) : undefined;
+		if (waited !== undefined) return this.#hold(waited, request, true);
 		try {
 			return await this.#launch(request);
 		} catch (error) {
 			const full = error instanceof SlipwayError && error.code === 'SLIPWAY_INSTANCES_FULL';
-			if (!full || !(await request.makeRoom())) throw error;
+			if (!full || !((await this.#warm.endOne()) || (await request.makeRoom()))) throw error;
 			return this.#launch(request);
 		}
 	}
 
-	async #launch({ server, caller, signal, ...talk }: LeaseRequest): Promise<Lease> {
-		const channel = await this.#launcher.launch(server, signal, standIn(caller));
+	async #launch(request: LeaseRequest): Promise<Lease> {
+		const { server, caller, signal } = request;
+		return this.#hold(await this.#launcher.launch(server, signal, standIn(caller)), request, false);
+	}
+
+	async #hold(channel: Channel, { server, signal, ...talk }: LeaseRequest, waited: boolean): Promise<Lease> {
 		const upstream = new Upstream(channel, talk);
 		const lease: Lease = {
 			upstream,
+			waited,
 			release: async (patience) => {
 				await channel.stop(patience);
 				await upstream.ended;
 			},
 		};
-		this.#leases.add(lease);
+		this.#leases.set(lease, server);
+		this.#onStart?.(server, waited ? 'warm' : 'cold');
 		void upstream.ended.then(({ code }) => {
 			this.#leases.delete(lease);
 			if (code !== 'SLIPWAY_SESSION_ENDED') this.#onDeath?.(server, code);
@@ -131,14 +165,23 @@ export class Pool {
 
 	/** Looks at the deadlines of everything that is held. */
 	tick(nowMs: number): void {
-		for (const { upstream } of this.#leases) upstream.tick(nowMs);
+		for (const [{ upstream }, server] of this.#leases) {
+			upstream.tick(nowMs);
+			this.#warm.used(server, upstream.inFlight > 0 ? nowMs : upstream.calledAtMs);
+		}
 		this.#guard.tick();
 		this.shared.tick(nowMs);
+		this.#warm.tick(nowMs);
 	}
 
-	/** Ends every Instance that is held. */
+	/** From here on no Instance waits for its first caller. Resolves when those that did are gone. */
+	cool(): Promise<void> {
+		return this.#warm.stop();
+	}
+
+	/** Ends every Instance. */
 	async stop(): Promise<void> {
-		await Promise.all([...this.#leases].map((lease) => lease.release('prompt')));
+		await Promise.all([this.cool(), ...[...this.#leases.keys()].map((lease) => lease.release('prompt'))]);
 	}
 }
 

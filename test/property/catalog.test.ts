@@ -22,7 +22,7 @@ function orRefused<Value>(run: () => Value): Value | undefined {
 }
 
 const FIELDS =
-	'$schema servers groups npm image title description args command env volumes mounts resources user callTimeout idleStop snapshot enabled isolation replicas name source target readOnly memory __proto__ constructor toString'.split(
+	'$schema servers groups npm image title description args command env volumes mounts resources user callTimeout idleStop snapshot warm enabled isolation replicas name source target readOnly memory __proto__ constructor toString'.split(
 		' ',
 	);
 
@@ -155,6 +155,7 @@ const options = {
 	callTimeout: fc.integer({ min: 1, max: 600 }),
 	idleStop: fc.integer({ min: 1, max: 86_400 }),
 	snapshot: fc.boolean(),
+	warm: fc.nat({ max: 16 }),
 	enabled: fc.boolean(),
 	isolation: fc.constantFrom('session', 'principal', 'shared'),
 };

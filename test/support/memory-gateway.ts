@@ -36,6 +36,7 @@ const metrics = new Metrics({
 	sessions: () => [],
 	instances: () => [],
 	streams: () => 0,
+	warm: () => [],
 	startsQueued: () => 0,
 	orphansSwept: () => 0,
 	breakers: () => [],

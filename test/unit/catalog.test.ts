@@ -84,6 +84,7 @@ test('an entry with every field keeps every field', () => {
 		callTimeout: 1.5,
 		idleStop: 86_400,
 		snapshot: false,
+		warm: 2,
 		isolation: 'shared',
 		replicas: { min: 1, max: 3 },
 		enabled: false,
@@ -113,6 +114,7 @@ test('an entry with every field keeps every field', () => {
 		callTimeoutMs: 1500,
 		idleStopMs: 86_400_000,
 		snapshot: false,
+		warm: 2,
 		isolation: 'shared',
 		replicas: { min: 1, max: 3 },
 	});
@@ -148,7 +150,7 @@ test('a message names the file, the line and column, the place, the fix and the 
 	const text = '{\n  "servers": {\n    "memory": {\n      "npmm": "one@1.0.0"\n    }\n  }\n}\n';
 	assert.equal(
 		messageOf(() => parseCatalog(text, 'catalog.json')),
-		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, image, title, description, command, args, env, volumes, mounts, resources, user, callTimeout, idleStop, snapshot, isolation, replicas, enabled; did you mean "npm"?',
+		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, image, title, description, command, args, env, volumes, mounts, resources, user, callTimeout, idleStop, snapshot, warm, isolation, replicas, enabled; did you mean "npm"?',
 	);
 });
 
@@ -370,6 +372,7 @@ const BAD_ENTRIES: readonly (readonly [entry: object, ...parts: string[]])[] = [
 	[{ ...PACKAGE, callTimeout: 601 }, 'servers.one.callTimeout: is more than 600. Write 600 or less.'],
 	[{ ...PACKAGE, idleStop: 0.5 }, 'servers.one.idleStop: is less than 1. Write 1 or more.'],
 	[{ ...PACKAGE, idleStop: 86_401 }, 'servers.one.idleStop: is more than 86400. Write 86400 or less.'],
+	[{ ...PACKAGE, warm: 17 }, 'servers.one.warm: is more than 16. Write 16 or less.'],
 	[{ ...PACKAGE, snapshot: 1 }, 'servers.one.snapshot: must be true or false, not a number.'],
 	[{ ...PACKAGE, callTimeout: '60' }, 'servers.one.callTimeout: must be a number, not a text.'],
 	[{ ...PACKAGE, enabled: 'no' }, 'servers.one.enabled: must be true or false, not a text.'],
@@ -500,6 +503,7 @@ test('an entry’s hash is the same for the same entry and image, and another fo
 		{ callTimeout: 61 },
 		{ idleStop: 61 },
 		{ snapshot: false },
+		{ warm: 1 },
 	])
 		assert.equal(hashEntry(parseServer({ ...entry, ...said }), id), hash, 'its containers are the same');
 	const hashes = changes.map((change) => hashEntry(parseServer({ ...entry, ...change }), id));
@@ -511,7 +515,7 @@ test('an entry’s hash is the same for the same entry and image, and another fo
 });
 
 test('what would loosen a container, and what comes later, are unknown fields', () => {
-	const absent = 'privileged capAdd devices network pid ipc userns pypi secrets egress tools groups warm icon gpus';
+	const absent = 'privileged capAdd devices network pid ipc userns pypi secrets egress tools groups icon gpus';
 	for (const field of absent.split(' ')) {
 		assert.throws(() => parseServer({ ...PACKAGE, [field]: true }), names(`servers.one.${field}: unknown field.`));
 	}
