@@ -133,7 +133,7 @@ export const SETTINGS = Object.freeze({
 			.transform(bytesOf),
 		`\`${WARM_DEFAULT}\``,
 		['gateway'],
-		'How much memory, by their limits, containers may have that are started ahead of their first caller. `0` turns that off.',
+		'How much memory, by their limits, containers may have that are started ahead of their first caller. With `0` none is started before somebody asks.',
 	),
 	SLIPWAY_CATALOG: setting(
 		z.string().default('catalog'),

@@ -14,8 +14,10 @@ import { DRAIN_LIMITS, SESSION_LIMITS } from './limits.ts';
 import type { Log } from './log.ts';
 import { Metrics } from './metrics.ts';
 import { Absences } from './pool/absences.ts';
+import { Introductions } from './pool/introductions.ts';
 import { Pool } from './pool/pool.ts';
 import { Snapshots } from './pool/snapshots.ts';
+import type { TargetDependencies } from './pool/target.ts';
 import { ToolHeaders } from './pool/tool-headers.ts';
 import type { Store } from './store/contract.ts';
 import { tolerant } from './store/tolerant.ts';
@@ -38,6 +40,7 @@ export class Gateway {
 	readonly #pool: Pool;
 	readonly #callers: Callers;
 	readonly #listener: Listener;
+	readonly #introductions: Introductions | undefined;
 	#ticking: NodeJS.Timeout | undefined;
 	#draining = false;
 
@@ -78,6 +81,16 @@ export class Gateway {
 			conversations: new Conversations({ metrics, log }, tenants),
 		};
 		const absences = new Absences();
+		const targets: TargetDependencies = {
+			pool: this.#pool,
+			metrics,
+			log,
+			toolHeaders: new ToolHeaders(),
+			absences,
+			snapshots: new Snapshots(store),
+			find: (name) => launcher.state.servers.find((server) => server.name === name && server.enabled),
+		};
+		if (config.warmBytesMax > 0) this.#introductions = new Introductions(launcher, targets);
 		const isDraining = (): boolean => this.#draining;
 		this.#listener = new Listener({
 			doors: config,
@@ -85,15 +98,7 @@ export class Gateway {
 			launcher,
 			callers: this.#callers,
 			version,
-			targets: {
-				pool: this.#pool,
-				metrics,
-				log,
-				toolHeaders: new ToolHeaders(),
-				absences,
-				snapshots: new Snapshots(store),
-				find: (name) => launcher.state.servers.find((server) => server.name === name && server.enabled),
-			},
+			targets,
 			metrics,
 			log,
 			isDraining,
@@ -132,7 +137,7 @@ export class Gateway {
 		const { log } = this.#dependencies;
 		// The door stays open while calls finish: who comes is told 503 and when to come again, /ready too.
 		this.#draining = true;
-		const cooled = this.#pool.cool();
+		const cooled = Promise.all([this.#introductions?.stop(), this.#pool.cool()]);
 		const startedAtMs = performance.now();
 		if (this.#callers.tenants.inFlight > 0)
 			log.info('waiting for calls in flight', { count: this.#callers.tenants.inFlight });
@@ -158,6 +163,7 @@ export class Gateway {
 
 	#tick(): void {
 		const nowMs = performance.now();
+		this.#introductions?.tick(nowMs);
 		this.#pool.tick(nowMs);
 		this.#callers.tenants.tick(nowMs);
 		this.#callers.sessions.tick(nowMs);

@@ -14,5 +14,8 @@ export type SessionId = Branded<'SessionId'>;
 /** The name of an authenticated caller. */
 export type PrincipalId = Branded<'PrincipalId'>;
 
+/** Whom Slipway starts servers for when nobody has asked. No caller has that name. */
+export const NOBODY = '' as PrincipalId;
+
 /** Names fit a URL's path, a container's name, a label and a metric without quoting; `__` joins names of tools. */
 export const SERVER_NAME_PATTERN = /^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$/;

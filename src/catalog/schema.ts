@@ -173,7 +173,7 @@ const serverShape = {
 		.min(0)
 		.max(CATALOG_LIMITS.warmMax)
 		.describe(
-			'Containers that are started ahead and wait for their first caller. Where nothing is said: as the server is used, and none where it has volumes or mounts, since it may read them when it starts.',
+			'Containers that are started ahead and wait for their first caller. Where nothing is said: as the server is used, and none where it has volumes or mounts, since it may read them when it starts. With 0 none is started before somebody asks.',
 		)
 		.optional(),
 	isolation: z

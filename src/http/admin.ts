@@ -116,7 +116,7 @@ async function describeStatus({
 		startsQueued: state.startsQueued,
 		orphansSwept: state.orphansSwept,
 		groups: Object.entries(state.groups).map(([name, servers]) => ({ name, servers, path: `/groups/${name}/mcp` })),
-		servers: state.servers.map(({ warm: _, ...server }) => ({
+		servers: state.servers.map((server) => ({
 			...server,
 			path: `/servers/${server.name}/mcp`,
 			sessions: counts.get(server.name) ?? 0,
@@ -139,6 +139,6 @@ function describeCrashes(crashes: CrashView | undefined): { crashes?: CrashView 
 }
 
 /** How many of a server's Instances wait, if any do or should. */
-function describeWarmth(warm: WarmView | undefined): { warm?: WarmView } {
-	return warm === undefined ? {} : { warm };
+function describeWarmth(warmStarts: WarmView | undefined): { warmStarts?: WarmView } {
+	return warmStarts === undefined ? {} : { warmStarts };
 }

@@ -30,8 +30,10 @@ export interface ServerView {
 	readonly idleStopMs: number;
 	/** Whether clients may be told what it has without an Instance. */
 	readonly snapshot: boolean;
-	/** How many Instances wait for their first caller; absent: as it is used. */
+	/** How many Instances wait for their first caller, and with 0 none is started before one asks; absent: by use. */
 	readonly warm?: number;
+	/** Whether it is given something that outlives an Instance, and may read it when it boots. */
+	readonly keeps: boolean;
 	/** What one Instance may take. */
 	readonly memoryBytes: number;
 	/** Who has an Instance together. */

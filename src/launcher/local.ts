@@ -195,7 +195,8 @@ export class LocalLauncher implements Launcher {
 			callTimeoutMs: server.callTimeoutMs,
 			idleStopMs: server.idleStopMs,
 			snapshot: server.snapshot,
-			...warmthOf(server),
+			...(server.warm === undefined ? {} : { warm: server.warm }),
+			keeps: server.volumes.length + server.mounts.length > 0,
 			memoryBytes: server.resources.memoryBytes,
 			isolation: server.isolation,
 			...(server.replicas === undefined ? {} : { replicas: server.replicas }),
@@ -382,12 +383,6 @@ function startOomWatch(engine: Engine, gateway: string): OomWatch {
 	const watch = new OomWatch(engine, gateway);
 	watch.start();
 	return watch;
-}
-
-/** A server that is given something to keep may read it when it boots: it is not to wait with what it read then. */
-function warmthOf({ warm, volumes, mounts }: Server): { warm?: number } {
-	if (warm !== undefined) return { warm };
-	return volumes.length + mounts.length > 0 ? { warm: 0 } : {};
 }
 
 function withServer(error: SlipwayError, server: ServerName): SlipwayError {

@@ -40,6 +40,13 @@ export interface Envelope {
 /** The name that servers are told for clients that give none. */
 export const NAMELESS_CLIENT = Object.freeze({ name: 'slipway', version: '0' });
 
+/** A client that can do nothing: whom a server is told of that is spoken to for nobody, or for many. */
+export const NOBODY_IN_PARTICULAR: Envelope = Object.freeze({
+	capabilities: {},
+	clientInfo: undefined,
+	logLevel: undefined,
+});
+
 /** The envelope that a client of the first era would send, by its `initialize`. */
 export function envelopeOfInitialize({ params = {} }: RequestMessage): Envelope {
 	const capabilities = own(params, 'capabilities');

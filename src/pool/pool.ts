@@ -7,7 +7,7 @@
 import { hash } from 'node:crypto';
 import type { Channel } from '../channel.ts';
 import { type ErrorCode, SlipwayError } from '../errors.ts';
-import type { PrincipalId, ServerName } from '../ids.ts';
+import { NOBODY, type PrincipalId, type ServerName } from '../ids.ts';
 import type { Launcher, ServerView } from '../launcher/contract.ts';
 import { Upstream } from '../mcp/upstream.ts';
 import { type Chance, CrashGuard, type Subject } from './crash-guard.ts';
@@ -44,7 +44,7 @@ export class Pool {
 
 	constructor(launcher: Launcher, { onDeath, onStart, chance, warmBytesMax = 0 }: PoolOptions = {}) {
 		this.#launcher = launcher;
-		this.#warm = new WarmStarts({ launcher, bytesMax: warmBytesMax, busy: () => this.#opening > 0 });
+		this.#warm = new WarmStarts({ launcher, bytesMax: warmBytesMax, busy: () => this.busy });
 		this.#onDeath = onDeath;
 		this.#onStart = onStart;
 		this.#guard = new CrashGuard(chance);
@@ -97,6 +97,11 @@ export class Pool {
 		return this.#guard.view({ server, spec: this.#specOf(server) });
 	}
 
+	/** Whether somebody waits for a conversation to begin. */
+	get busy(): boolean {
+		return this.#opening > 0;
+	}
+
 	/** Instances that wait for their first caller. */
 	get warm(): number {
 		return this.#warm.size;
@@ -123,8 +128,9 @@ export class Pool {
 
 	/** Many clients never say that they are done: at the bound, who is abandoned makes room, and before that who waits. */
 	async #acquire(request: LeaseRequest, kind: StartKind): Promise<Lease> {
-		const { server } = request;
-		const waited = kind === 'any' ? this.#warm.take(server, this.#specOf(server)) : undefined;
+		const { server, caller } = request;
+		// Nobody's starts are no use of a server, and what waits is for those who ask.
+		const waited = kind === 'any' && caller !== NOBODY ? this.#warm.take(server, this.#specOf(server)) : undefined;
 		if (waited !== undefined) return this.#hold(waited, request, true);
 		try {
 			return await this.#launch(request);

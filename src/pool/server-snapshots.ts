@@ -1,5 +1,5 @@
 /** The Snapshots of one server: what is known of it for a client, and how more comes to be known. */
-import type { PrincipalId } from '../ids.ts';
+import { NOBODY, type PrincipalId } from '../ids.ts';
 import type { ServerView } from '../launcher/contract.ts';
 import { isObject, own, type RequestMessage } from '../mcp/jsonrpc.ts';
 import type { Sitting } from '../mcp/lasting-server.ts';
@@ -23,12 +23,14 @@ export class ServerSnapshots {
 
 	/** What it said to clients of the first era like that one, of that caller. */
 	ofLegacy(initialize: RequestMessage, caller: PrincipalId): Snapshot | undefined {
-		return isWellFormed(initialize) ? this.#find(legacyKind(initialize, caller)) : undefined;
+		if (!isWellFormed(initialize)) return undefined;
+		const isBare = canNothing(envelopeOfInitialize(initialize));
+		return this.#find(legacyKind(initialize, caller), isBare ? legacyKind(initialize, NOBODY) : undefined);
 	}
 
 	/** What it said to clients of the second era that say that of themselves, of that caller. */
 	ofModern(envelope: Envelope, caller: PrincipalId): Snapshot | undefined {
-		return this.#find(modernKind(envelope, caller));
+		return this.#find(modernKind(envelope, caller), canNothing(envelope) ? modernKind(envelope, NOBODY) : undefined);
 	}
 
 	/**
@@ -76,9 +78,12 @@ export class ServerSnapshots {
 		});
 	}
 
-	#find(kind: string): Snapshot | undefined {
+	/** By the kind of the client, else by its introduction: nobody's words are in that. */
+	#find(kind: string, introduction: string | undefined): Snapshot | undefined {
 		const { snapshot, preparation, spec } = this.#view();
-		return snapshot && preparation.kind === 'ready' ? this.#snapshots.find(spec, kind) : undefined;
+		if (!snapshot || preparation.kind !== 'ready') return undefined;
+		const known = this.#snapshots.find(spec, kind);
+		return known === undefined && introduction !== undefined ? this.#snapshots.find(spec, introduction) : known;
 	}
 }
 
@@ -88,6 +93,11 @@ function legacyKind(initialize: RequestMessage, caller: PrincipalId): string {
 
 function modernKind(envelope: Envelope, caller: PrincipalId): string {
 	return kindOf(MODERN_REVISION, caller, envelope);
+}
+
+/** Whether there is nothing that a client has which a server could go by, but its name. */
+function canNothing({ capabilities }: Envelope): boolean {
+	return Object.keys(capabilities).length === 0;
 }
 
 /** Whether a server would take it. What it would refuse, it refuses itself. */

@@ -15,7 +15,7 @@ import { ModernBridge } from '../mcp/modern-bridge.ts';
 import { DirectServer, type ModernServer } from '../mcp/modern-server.ts';
 import type { Company } from '../mcp/multiplexer.ts';
 import type { Answer } from '../mcp/own-request.ts';
-import { type Envelope, envelopeOfInitialize, metaOfEnvelope } from '../mcp/revisions.ts';
+import { envelopeOfInitialize, metaOfEnvelope, NOBODY_IN_PARTICULAR } from '../mcp/revisions.ts';
 import type { UpstreamObserver } from '../mcp/upstream.ts';
 import { Build } from './build.ts';
 import { LateStanding } from './late-standing.ts';
@@ -72,9 +72,6 @@ interface Shared {
 }
 
 const ONE: Replicas = Object.freeze({ min: 0, max: 1 });
-
-/** The client that a shared server is told of. */
-const NOBODY_IN_PARTICULAR: Envelope = Object.freeze({ capabilities: {}, clientInfo: undefined, logLevel: undefined });
 
 /** INVARIANT: of each server and scope at most one set is joined; the others are made of something else, and retire. */
 export class SharedInstances {

@@ -1,6 +1,6 @@
 /** The Snapshots of all servers: by what their Instances are made of, and by the kind of client that they were told to. */
 import { hash } from 'node:crypto';
-import type { PrincipalId } from '../ids.ts';
+import { NOBODY, type PrincipalId } from '../ids.ts';
 import { SNAPSHOT_LIMITS } from '../limits.ts';
 import { canonical } from '../mcp/canonical.ts';
 import type { Envelope } from '../mcp/revisions.ts';
@@ -16,6 +16,9 @@ export interface SnapshotKeeper {
 	/** Forgets those that were learned before a time, in milliseconds since 1970. Returns how many. */
 	deleteSnapshotsBefore(learnedAtMs: number): number;
 }
+
+/** Ends the name of the kind that was learned of nobody: what a server says to whoever can do nothing. It stays. */
+const INTRODUCTION = 'introduction';
 
 /** INVARIANT: of a build there are `kindsMax` kinds at most, here and where they are kept. */
 export class Snapshots {
@@ -41,7 +44,7 @@ export class Snapshots {
 		}
 		const snapshot = this.#make(spec, kind, { initialize, lists: {} });
 		kinds.set(kind, snapshot);
-		const [oldest] = kinds.keys();
+		const oldest = kinds.keys().find((other) => !other.endsWith(INTRODUCTION));
 		if (kinds.size > SNAPSHOT_LIMITS.kindsMax && oldest !== undefined) {
 			kinds.delete(oldest);
 			this.#keeper.deleteSnapshots(spec, [...kinds.keys()]);
@@ -71,5 +74,6 @@ export class Snapshots {
  * a client told it, its name or its answers at the start too, so nobody is told what it said to another caller.
  */
 export function kindOf(revision: string, caller: PrincipalId, { capabilities }: Envelope): string {
+	if (caller === NOBODY) return `${revision} ${INTRODUCTION}`;
 	return `${revision} ${hash('sha256', canonical({ caller, capabilities }))}`;
 }

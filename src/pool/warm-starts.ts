@@ -39,12 +39,13 @@ export interface WarmView {
 }
 
 /** What says nothing of the server whose start failed so. */
-const NOT_ITS_OWN = new Set([
+export const NO_FAULT_OF_A_SERVER: ReadonlySet<string> = new Set([
 	'SLIPWAY_INSTANCES_FULL',
 	'SLIPWAY_START_QUEUE_FULL',
 	'SLIPWAY_ENGINE_UNREACHABLE',
 	'SLIPWAY_LAUNCHER_UNREACHABLE',
 	'SLIPWAY_DRAINING',
+	'SLIPWAY_SESSION_ENDED',
 ]);
 
 /** Who wants these starts, at the launcher. */
@@ -139,14 +140,14 @@ export class WarmStarts {
 
 	/** What a server would have; undefined when it should not be started ahead. */
 	#claim(
-		{ name, enabled, preparation, spec, warm, memoryBytes, idleStopMs }: ServerView,
+		{ name, enabled, preparation, spec, warm, keeps, memoryBytes, idleStopMs }: ServerView,
 		nowMs: number,
 	): Claim | undefined {
 		if (!enabled || preparation.kind !== 'ready') return undefined;
 		const known = this.#known.get(name);
 		const failure = known?.failure;
 		if (failure?.spec === spec && nowMs < failure.untilMs) return undefined;
-		const wanted = warm ?? known?.demand.wanted(nowMs, idleStopMs) ?? 0;
+		const wanted = warm ?? (keeps ? 0 : (known?.demand.wanted(nowMs, idleStopMs) ?? 0));
 		const usedAtMs = known?.demand.usedAtMs ?? Number.NEGATIVE_INFINITY;
 		return wanted === 0 ? undefined : { server: name, wanted, pinned: warm !== undefined, usedAtMs, memoryBytes };
 	}
@@ -178,7 +179,7 @@ export class WarmStarts {
 			});
 			if (signal.aborted) await this.#end(known, instance);
 		} catch (error) {
-			if (NOT_ITS_OWN.has(toSlipwayError(error).code)) this.#pause();
+			if (NO_FAULT_OF_A_SERVER.has(toSlipwayError(error).code)) this.#pause();
 			else this.#failed(name, spec);
 		}
 	}

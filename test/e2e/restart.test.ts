@@ -57,6 +57,8 @@ async function makePlace(t: TestContext): Promise<Place> {
 		containers,
 		start: async (more = {}) => {
 			const started = startSlipway(['all'], {
+				// Containers are counted here.
+				SLIPWAY_WARM: '0',
 				SLIPWAY_PORT: String(port),
 				SLIPWAY_DATA: data,
 				SLIPWAY_CATALOG: folder,

@@ -34,8 +34,8 @@ async function starts(server: string): Promise<number> {
 /** How many the gateway has waiting. */
 async function waiting(server: string): Promise<number> {
 	const response = await fetch(`${stack.url}/status`, { headers: { authorization: `Bearer ${API_KEY}` } });
-	const { servers } = (await response.json()) as { servers: { name: string; warm?: { waiting: number } }[] };
-	return servers.find(({ name }) => name === server)?.warm?.waiting ?? 0;
+	const { servers } = (await response.json()) as { servers: { name: string; warmStarts?: { waiting: number } }[] };
+	return servers.find(({ name }) => name === server)?.warmStarts?.waiting ?? 0;
 }
 
 test('the first caller has the container that waited, hardened like any, and another takes its place', async () => {

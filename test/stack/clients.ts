@@ -43,14 +43,14 @@ for (const [server, { tools, call, answer }] of Object.entries(calls)) {
 }
 
 test('a session has one hardened container, and DELETE removes it', async (t) => {
-	const before = new Set((await instances()).map(({ Id }) => Id));
+	const before = new Set((await instances('filesystem')).map(({ Id }) => Id));
 	const transport = new StreamableHTTPClientTransport(new URL(`${URL_BASE}/servers/filesystem/mcp`), {
 		requestInit: { headers: { authorization: `Bearer ${KEY}` } },
 	});
 	const client = new Client({ name: 'stack-test', version: '1' });
 	t.after(() => client.close());
 	await client.connect(transport as Parameters<Client['connect']>[0]);
-	const added = (await instances()).filter(({ Id }) => !before.has(Id));
+	const added = (await instances('filesystem')).filter(({ Id }) => !before.has(Id));
 	assert.equal(added.length, 1);
 	const { HostConfig, Config, Mounts } = await new Docker().getContainer(added[0]?.Id ?? '').inspect();
 	assert.equal(HostConfig.ReadonlyRootfs, true);
@@ -69,7 +69,7 @@ test('a session has one hardened container, and DELETE removes it', async (t) =>
 	);
 	await transport.terminateSession();
 	assert.deepEqual(
-		(await instances()).filter(({ Id }) => !before.has(Id)),
+		(await instances('filesystem')).filter(({ Id }) => !before.has(Id)),
 		[],
 	);
 });

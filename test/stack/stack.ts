@@ -27,10 +27,8 @@ export async function inspector(server: string, ...args: readonly string[]): Pro
 	return printed.result ?? {};
 }
 
-/** The Instances of the stack that there are now. */
-export function instances(): Promise<Docker.ContainerInfo[]> {
-	return new Docker().listContainers({
-		all: true,
-		filters: JSON.stringify({ label: [`${LABELS.gateway}=${GATEWAY_ID}`] }),
-	});
+/** The Instances of the stack that there are now, of all servers or of one. */
+export function instances(server?: string): Promise<Docker.ContainerInfo[]> {
+	const label = [`${LABELS.gateway}=${GATEWAY_ID}`, ...(server === undefined ? [] : [`${LABELS.server}=${server}`])];
+	return new Docker().listContainers({ all: true, filters: JSON.stringify({ label }) });
 }

@@ -130,6 +130,7 @@ export function serverView(name: string, overrides: Partial<ServerView> = {}): S
 		callTimeoutMs: 60_000,
 		idleStopMs: INSTANCE_LIMITS.idleStopMs,
 		snapshot: false,
+		keeps: false,
 		memoryBytes: 256 * 1024 ** 2,
 		isolation: 'session',
 		preparation: { kind: 'ready', image: 'test', imageId: 'sha256:test' },

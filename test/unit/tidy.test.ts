@@ -75,6 +75,7 @@ test('nothing is left open: no marks, no tests that do not run, no types switche
 		'src/**/*.ts',
 		'test/**/*.ts',
 		'scripts/*',
+		'bench/*',
 		'images/**/*.*',
 		'compose.yaml',
 		'Dockerfile',

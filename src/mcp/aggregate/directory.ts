@@ -8,6 +8,7 @@ import { SlipwayError } from '../../errors.ts';
 import { AGGREGATE_LIMITS } from '../../limits.ts';
 import { isObject, own } from '../jsonrpc.ts';
 import type { Answer } from '../own-request.ts';
+import { followPages } from '../pages.ts';
 import { editMembers, elementTexts, memberText } from '../text.ts';
 import type { MemberConversation, Members } from './members.ts';
 import { joinName } from './names.ts';
@@ -223,17 +224,8 @@ export class Directory<C extends MemberConversation> {
 	}
 
 	/** The results of all pages, as JSON. */
-	async #resultsOf({ method }: ListKind, conversation: C): Promise<string[]> {
-		const results: string[] = [];
-		let cursor: unknown;
-		for (let page = 0; page < AGGREGATE_LIMITS.pagesMax; page++) {
-			const { text, message } = await this.#options.ask(conversation, method, cursor === undefined ? {} : { cursor });
-			if (!message.ok) throw new Error(message.error.message);
-			results.push(memberText(text, 'result') ?? '{}');
-			cursor = isObject(message.result) ? own(message.result, 'nextCursor') : undefined;
-			if (typeof cursor !== 'string') break;
-		}
-		return results;
+	#resultsOf({ method }: ListKind, conversation: C): Promise<string[]> {
+		return followPages((params) => this.#options.ask(conversation, method, params), AGGREGATE_LIMITS.pagesMax);
 	}
 
 	#note(kind: ListKind['key'], entries: readonly Entry[], server: string): void {
