@@ -5,7 +5,7 @@ import { SlipwayError } from './errors.ts';
 import { createAdminApp } from './http/admin.ts';
 import type { Callers } from './http/callers.ts';
 import { Conversations } from './http/conversations.ts';
-import { type Authenticator, OPEN_TO_ALL, openKeys } from './http/keys.ts';
+import { KeyRing, makeFirstKey, OPEN_TO_ALL } from './http/keys.ts';
 import { Listener } from './http/listener.ts';
 import { Sessions } from './http/sessions.ts';
 import { Tenants } from './http/tenants.ts';
@@ -40,6 +40,7 @@ export class Gateway {
 	readonly #pool: Pool;
 	readonly #callers: Callers;
 	readonly #listener: Listener;
+	readonly #keys: KeyRing | undefined;
 	readonly #introductions: Introductions | undefined;
 	#ticking: NodeJS.Timeout | undefined;
 	#draining = false;
@@ -69,8 +70,9 @@ export class Gateway {
 			onStart: (server, kind) => metrics.instanceStart(server, kind),
 			warmBytesMax: config.warmBytesMax,
 		});
-		const { authenticator, made } = authenticate(config, apiKey, store);
-		this.madeKey = made;
+		this.madeKey = config.auth === 'key' ? makeFirstKey(apiKey, store) : undefined;
+		this.#keys = openKeys(config, apiKey, store);
+		const authenticator = this.#keys ?? OPEN_TO_ALL;
 		const tenants = new Tenants({
 			perPrincipalMax: config.sessionsPerPrincipalMax,
 			idleMsMax: config.sessionIdleMs,
@@ -80,6 +82,11 @@ export class Gateway {
 			sessions: new Sessions({ metrics, log, store }, tenants, config.sessionIdleMs),
 			conversations: new Conversations({ metrics, log }, tenants),
 		};
+		if (this.#keys !== undefined)
+			this.#keys.onChange = (principal, what) => {
+				log.info('key changed', { principal, cause: what });
+				tenants.dismiss(principal, what === 'gone' ? 'end' : 'suspend');
+			};
 		const absences = new Absences();
 		const targets: TargetDependencies = {
 			pool: this.#pool,
@@ -89,6 +96,7 @@ export class Gateway {
 			absences,
 			snapshots: new Snapshots(store),
 			find: (name) => launcher.state.servers.find((server) => server.name === name && server.enabled),
+			membersOf: (group) => (Object.hasOwn(launcher.state.groups, group) ? launcher.state.groups[group] : undefined),
 		};
 		if (config.warmBytesMax > 0) this.#introductions = new Introductions(launcher, targets);
 		const isDraining = (): boolean => this.#draining;
@@ -111,6 +119,7 @@ export class Gateway {
 					warmth: (server) => this.#pool.warmth(server),
 					metrics,
 					authenticator,
+					keys: this.#keys === undefined ? undefined : { ring: this.#keys, store },
 					version,
 					isDraining,
 					requestIdOf,
@@ -122,6 +131,7 @@ export class Gateway {
 	async start(): Promise<number> {
 		const { config, log, version } = this.#dependencies;
 		const port = await this.#listener.start(config.port, config.address);
+		this.#keys?.start();
 		this.#ticking = setInterval(() => this.#tick(), SESSION_LIMITS.tickMs);
 		log.info('gateway listening', { address: `${config.address}:${port}`, version });
 		if (config.auth === 'none') log.warn('authentication is off: everybody who reaches the port may use every server');
@@ -152,6 +162,7 @@ export class Gateway {
 		await cooled;
 		await Promise.race([this.#endSessions(), sleep(DRAIN_LIMITS.stopMs, undefined, { ref: false })]);
 		clearInterval(this.#ticking);
+		this.#keys?.stop();
 		await this.#listener.stop();
 		log.info('gateway stopped', { durationMs: Math.round(performance.now() - startedAtMs) });
 	}
@@ -170,15 +181,11 @@ export class Gateway {
 	}
 }
 
-function authenticate(
-	config: Config,
-	apiKey: string | undefined,
-	store: Store,
-): { authenticator: Authenticator; made: string | undefined } {
-	if (config.auth === 'key') return openKeys(apiKey, store);
+function openKeys(config: Config, apiKey: string | undefined, store: Store): KeyRing | undefined {
+	if (config.auth === 'key') return new KeyRing(apiKey, store);
 	if (apiKey !== undefined)
 		throw new SlipwayError('SLIPWAY_CONFIG_INVALID', {
 			reason: 'SLIPWAY_AUTH is `none` and a key is set: remove one of the two.',
 		});
-	return { authenticator: OPEN_TO_ALL, made: undefined };
+	return undefined;
 }

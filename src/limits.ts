@@ -214,6 +214,16 @@ export const WARM_LIMITS = Object.freeze({
 	earlyBytesMax: 64 * KIB,
 });
 
+/** Who may use what. */
+export const POLICY_LIMITS = Object.freeze({
+	scopesMax: 64,
+	scopeCharsMax: 256,
+	keysMax: 1000,
+	keyNameCharsMax: 64,
+	/** Another process may change keys; it is looked for so often. */
+	keysPollMs: 250,
+});
+
 /** What servers said of themselves. */
 export const SNAPSHOT_LIMITS = Object.freeze({
 	/** Of one Snapshot. */
@@ -293,6 +303,8 @@ export const CATALOG_LIMITS = Object.freeze({
 	idleStopMsMin: 1_000,
 	replicasMax: 16,
 	warmMax: 16,
+	toolPatternsMax: 256,
+	toolPatternCharsMax: 128,
 });
 
 /** The seam between gateway and launcher. */

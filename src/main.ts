@@ -21,6 +21,7 @@ Roles
 
 Verbs
   check      reads a catalog and says what is wrong with it             [path] [--json]
+  keys       makes, lists, rotates and revokes API keys                <create | list | rotate | revoke> [name]
   health     whether a gateway or launcher is well; for health checks   [--launcher <socket>]
   version    the version
 
@@ -37,6 +38,10 @@ async function run(verb: string | undefined, invocation: Invocation): Promise<Ex
 		case 'check': {
 			const { check } = await import('./cli/check.ts');
 			return check(invocation);
+		}
+		case 'keys': {
+			const { keys } = await import('./cli/keys.ts');
+			return keys(invocation);
 		}
 		case 'health': {
 			const { health } = await import('./cli/health.ts');

@@ -10,6 +10,7 @@ const NOT_OF_CONTAINERS: ReadonlySet<string> = new Set([
 	'idleStopMs',
 	'snapshot',
 	'warm',
+	'tools',
 ] satisfies (keyof Server)[]);
 
 /**

@@ -132,10 +132,15 @@ function toServer(name: string, entry: ServerFile): Server {
 		callTimeoutMs: Math.round(entry.callTimeout * MS_PER_SECOND),
 		idleStopMs: Math.round(entry.idleStop * MS_PER_SECOND),
 		snapshot: entry.snapshot,
+		...(entry.tools === undefined ? {} : { tools: toTools(entry.tools) }),
 		...(entry.warm === undefined ? {} : { warm: entry.warm }),
 		isolation: entry.isolation,
 		...(entry.isolation === 'shared' ? { replicas: entry.replicas ?? REPLICAS } : {}),
 	};
+}
+
+function toTools({ allow, deny }: NonNullable<ServerFile['tools']>): NonNullable<Server['tools']> {
+	return { ...(allow === undefined ? {} : { allow }), ...(deny === undefined ? {} : { deny }) };
 }
 
 function toSource({ npm, image }: ServerFile): Source {

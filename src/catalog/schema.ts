@@ -82,6 +82,15 @@ const replicasShape = {
 		.describe('Containers that there are at most, when many calls are in flight.'),
 };
 
+const toolPatterns = z
+	.array(text(CATALOG_LIMITS.toolPatternCharsMax).min(1).regex(PRINTABLE, 'has a control character in it. Remove it'))
+	.max(CATALOG_LIMITS.toolPatternsMax);
+
+const toolsShape = {
+	allow: toolPatterns.describe('Names of tools; `*` stands for any characters.').optional(),
+	deny: toolPatterns.describe('Names of tools; `*` stands for any characters.').optional(),
+};
+
 const serverShape = {
 	npm: z
 		.string()
@@ -168,6 +177,10 @@ const serverShape = {
 		.boolean()
 		.default(true)
 		.describe('Whether clients are told what the server has without starting it, when it has said so before.'),
+	tools: z
+		.strictObject(toolsShape)
+		.describe('Which tools clients see and call: those that match `allow`, all where it is not there, but for `deny`.')
+		.optional(),
 	warm: z
 		.int()
 		.min(0)
@@ -251,6 +264,7 @@ export function knownFields(path: readonly PropertyKey[]): readonly string[] {
 	if (path.length === 2) return Object.keys(serverShape);
 	if (path[2] === 'resources') return Object.keys(resourcesShape);
 	if (path[2] === 'replicas') return Object.keys(replicasShape);
+	if (path[2] === 'tools') return Object.keys(toolsShape);
 	if (path[2] === 'volumes') return Object.keys(volumeShape);
 	if (path[2] === 'mounts') return Object.keys(mountShape);
 	return [];

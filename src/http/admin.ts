@@ -10,7 +10,8 @@ import type { Metrics } from '../metrics.ts';
 import type { Absence, Absences } from '../pool/absences.ts';
 import type { CrashView } from '../pool/crash-record.ts';
 import type { WarmView } from '../pool/warm-starts.ts';
-import type { Authenticator } from './keys.ts';
+import { type KeysApiDependencies, keysApi } from './keys-api.ts';
+import type { Authenticator, Principal } from './principal.ts';
 import { sendError } from './respond.ts';
 import type { Sessions } from './sessions.ts';
 
@@ -24,6 +25,8 @@ export interface AdminDependencies {
 	readonly warmth: (server: ServerView) => WarmView | undefined;
 	readonly metrics: Metrics;
 	readonly authenticator: Authenticator;
+	/** Where keys are changed; undefined where there are none to change. */
+	readonly keys: KeysApiDependencies | undefined;
 	readonly version: string;
 	readonly isDraining: () => boolean;
 	/** The id of a request, given to it at the door. */
@@ -38,7 +41,8 @@ export function createAdminApp(dependencies: AdminDependencies): express.Express
 	app.use(helmet({ strictTransportSecurity: false }));
 	app.use((request, response, next) => {
 		response.set({ 'cache-control': 'no-store', 'x-request-id': dependencies.requestIdOf(request) });
-		if (request.method !== 'GET' && request.method !== 'HEAD') throw new SlipwayError('SLIPWAY_METHOD_NOT_ALLOWED');
+		const reads = request.method === 'GET' || request.method === 'HEAD';
+		if (!reads && !request.path.startsWith('/api/')) throw new SlipwayError('SLIPWAY_METHOD_NOT_ALLOWED');
 		next();
 	});
 	// Without a key: they start no container, create no session, and say no more than whether we live.
@@ -50,15 +54,16 @@ export function createAdminApp(dependencies: AdminDependencies): express.Express
 		const ready = Object.values(checks).every((check) => check === 'ok');
 		response.status(ready ? 200 : 503).json({ status: ready ? 'ok' : 'unavailable', version, checks });
 	});
-	app.use((request, _, next) => {
-		authenticator.authenticate(request);
+	const principals = new WeakMap<Request, Principal>();
+	app.use(async (request, _, next) => {
+		principals.set(request, await authenticator.authenticate(request));
 		next();
 	});
 	app.use(
 		rateLimit({
 			windowMs: 60_000,
 			limit: HTTP_LIMITS.adminRequestsPerMinuteMax,
-			keyGenerator: (request) => authenticator.authenticate(request).id,
+			keyGenerator: (request) => principals.get(request)?.id ?? '',
 			standardHeaders: 'draft-8',
 			legacyHeaders: false,
 			handler: (request, response) =>
@@ -68,12 +73,18 @@ export function createAdminApp(dependencies: AdminDependencies): express.Express
 				}),
 		}),
 	);
+	app.use((request, _, next) => {
+		if (!principals.get(request)?.access.admin)
+			throw new SlipwayError('SLIPWAY_FORBIDDEN', { reason: 'This needs the scope `admin`.' });
+		next();
+	});
 	app.get('/status', async (_, response) => {
 		response.json(await describeStatus(dependencies));
 	});
 	app.get('/metrics', async (_, response) => {
 		response.type(metrics.contentType).send(await metrics.text());
 	});
+	if (dependencies.keys !== undefined) app.use('/api/keys', keysApi(dependencies.keys));
 	app.use(() => {
 		throw new SlipwayError('SLIPWAY_PATH_UNKNOWN');
 	});

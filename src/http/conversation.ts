@@ -16,7 +16,7 @@ import { LISTEN, type ModernRequest } from '../mcp/modern-server.ts';
 import type { Envelope } from '../mcp/revisions.ts';
 import type { Metrics } from '../metrics.ts';
 import type { ModernConversation, Target } from '../pool/target.ts';
-import type { Principal } from './keys.ts';
+import type { Principal } from './principal.ts';
 import type { HttpReply } from './reply.ts';
 import { logFailure, type Tenant } from './tenants.ts';
 

@@ -8,7 +8,7 @@ import { own } from '../mcp/jsonrpc.ts';
 import type { ModernRequest } from '../mcp/modern-server.ts';
 import type { Target } from '../pool/target.ts';
 import { Conversation, type ConversationDependencies } from './conversation.ts';
-import type { Principal } from './keys.ts';
+import type { Principal } from './principal.ts';
 import type { Tenants } from './tenants.ts';
 
 /** Before the number of a conversation that takes nothing new; no client is known by such a name. */

@@ -1,76 +1,141 @@
-/** API keys: who a caller is. Keys are kept as hashes, and compared in constant time. */
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+/**
+ * API keys: who a caller is. They are kept as hashes, in the store, where the command line and the API change them; what
+ * another process changes there is seen within a moment.
+ */
+import { createHash, randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { SlipwayError } from '../errors.ts';
 import type { PrincipalId } from '../ids.ts';
-import type { KeyStore } from '../store/contract.ts';
-
-/** The authenticated caller. */
-export interface Principal {
-	readonly id: PrincipalId;
-}
-
-export interface Authenticator {
-	/** The caller of a request. Throws SLIPWAY_UNAUTHENTICATED. */
-	authenticate(request: IncomingMessage): Principal;
-}
-
-interface HashedKey {
-	readonly principal: Principal;
-	readonly digest: Buffer;
-}
+import { POLICY_LIMITS } from '../limits.ts';
+import { Access, UNBOUNDED } from '../policy/access.ts';
+import type { KeyStore, StoredKey } from '../store/contract.ts';
+import type { Authenticator, Principal } from './principal.ts';
 
 /** Everybody is the same caller. Only for `SLIPWAY_AUTH=none`. */
 export const OPEN_TO_ALL: Authenticator = Object.freeze({
-	authenticate: () => Object.freeze({ id: 'anyone' as PrincipalId }),
+	authenticate: () => ANYONE,
 });
 
-/** The bearer key of the Authorization header; a query never counts, since queries end up in logs. */
-export class KeyAuthenticator implements Authenticator {
-	readonly #keys: readonly HashedKey[];
+const ANYONE: Principal = Object.freeze({ id: 'anyone' as PrincipalId, access: UNBOUNDED });
 
-	constructor(keys: readonly HashedKey[]) {
-		this.#keys = keys;
-	}
-
-	authenticate({ headers }: IncomingMessage): Principal {
-		const presented = /^bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1];
-		if (presented === undefined) throw new SlipwayError('SLIPWAY_UNAUTHENTICATED');
-		const digest = hashKey(presented);
-		let found: Principal | undefined;
-		// Every key is compared, so that the time tells nothing of which one came close.
-		for (const key of this.#keys) if (timingSafeEqual(key.digest, digest)) found = key.principal;
-		if (found === undefined) throw new SlipwayError('SLIPWAY_UNAUTHENTICATED');
-		return found;
-	}
-}
+/** The name of the caller that the first key belongs to. It may do everything. */
+export const OPERATOR = 'operator';
 
 /** A key has 256 random bits, so one round of a fast hash is as good as many of a slow one. */
-function hashKey(key: string): Buffer {
-	return createHash('sha256').update(key).digest();
+export function hashKey(key: string): string {
+	return createHash('sha256').update(key).digest('hex');
 }
 
-export interface FirstKey {
-	readonly authenticator: Authenticator;
-	/** The key, if it was made just now. To be shown once and never again. */
-	readonly made: string | undefined;
+/** A new key. To be shown once. */
+export function makeKey(): string {
+	return `slipway_${randomBytes(32).toString('base64url')}`;
 }
 
-/** The name of the caller that the first key belongs to. */
-const OPERATOR = 'operator';
+/** How a principal's key has changed. `gone`: revoked. `changed`: another key, or other scopes. */
+export type KeyChange = (principal: PrincipalId, what: 'gone' | 'changed') => void;
 
-/** Who may call: the configured key, or else the stored one, or else one that is made now. */
-export function openKeys(configured: string | undefined, store: KeyStore): FirstKey {
-	const principal: Principal = Object.freeze({ id: OPERATOR as PrincipalId });
-	const withKey = (digest: Buffer, made?: string): FirstKey => ({
-		authenticator: new KeyAuthenticator([{ principal, digest }]),
-		made,
-	});
-	if (configured !== undefined) return withKey(hashKey(configured));
-	const stored = store.findKeyHash(OPERATOR);
-	if (stored !== undefined) return withKey(Buffer.from(stored, 'hex'));
-	const made = `slipway_${randomBytes(32).toString('base64url')}`;
-	const digest = hashKey(made);
-	store.saveKeyHash(OPERATOR, digest.toString('hex'));
-	return withKey(digest, made);
+interface Known {
+	readonly key: StoredKey;
+	readonly principal: Principal;
+}
+
+/**
+ * The keys that there are.
+ *
+ * INVARIANT: between `start` and `stop` it is what the store says, but for `keysPollMs` where another process changed it.
+ */
+export class KeyRing implements Authenticator {
+	readonly #store: KeyStore;
+	/** The key of the configuration takes the place of the operator's stored one. */
+	readonly #configured: Known | undefined;
+	/** Told of every key that is not as it was. */
+	onChange: KeyChange = () => undefined;
+	/** By hash. To look one up takes no secret time: who does not have the key cannot choose its hash. */
+	#byHash = new Map<string, Known>();
+	#version = Number.NaN;
+	#polling: NodeJS.Timeout | undefined;
+
+	constructor(configured: string | undefined, store: KeyStore) {
+		this.#store = store;
+		this.#configured =
+			configured === undefined
+				? undefined
+				: toKnown({ name: OPERATOR, hash: hashKey(configured), scopes: UNBOUNDED.scopes, createdAtMs: 0 });
+		this.reload();
+	}
+
+	/** Follows what other processes change. */
+	start(): void {
+		this.#polling ??= setInterval(() => this.refresh(), POLICY_LIMITS.keysPollMs);
+	}
+
+	stop(): void {
+		clearInterval(this.#polling);
+	}
+
+	/** The bearer key of the Authorization header; a query never counts, since queries end up in logs. */
+	authenticate({ headers }: IncomingMessage): Principal {
+		const presented = /^bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1];
+		const known = presented === undefined ? undefined : this.#byHash.get(hashKey(presented));
+		if (known === undefined || isExpired(known, Date.now())) throw new SlipwayError('SLIPWAY_UNAUTHENTICATED');
+		return known.principal;
+	}
+
+	/** Reads the store again where it has changed, and tells of keys whose time is over. */
+	refresh(): void {
+		const nowMs = Date.now();
+		for (const [hash, known] of this.#byHash)
+			if (isExpired(known, nowMs)) {
+				this.#byHash.delete(hash);
+				this.onChange(known.principal.id, 'gone');
+			}
+		const version = this.#store.keysVersion();
+		// A store that cannot be read leaves what was read last.
+		if (version !== this.#version && !Number.isNaN(version)) this.reload();
+	}
+
+	/** Reads the store, and tells of every key that is not as it was. */
+	reload(): void {
+		const before = [...this.#byHash.values()];
+		this.#version = this.#store.keysVersion();
+		const nowMs = Date.now();
+		const found = this.#store
+			.listKeys()
+			.filter(({ name }) => this.#configured === undefined || name !== OPERATOR)
+			.map(toKnown);
+		if (this.#configured !== undefined) found.push(this.#configured);
+		const live = found.filter((known) => !isExpired(known, nowMs));
+		this.#byHash = new Map(live.map((known) => [known.key.hash, known]));
+		for (const { key, principal } of before) {
+			const now = live.find((known) => known.principal.id === principal.id);
+			if (now === undefined) this.onChange(principal.id, 'gone');
+			else if (!isSame(now.key, key)) this.onChange(principal.id, 'changed');
+		}
+	}
+}
+
+/** The operator's key, where there is none and one was made just now. To be shown once and never again. */
+export function makeFirstKey(configured: string | undefined, store: KeyStore): string | undefined {
+	if (configured !== undefined || store.listKeys().some(({ name }) => name === OPERATOR)) return undefined;
+	const made = makeKey();
+	store.saveKey({ name: OPERATOR, hash: hashKey(made), scopes: UNBOUNDED.scopes, createdAtMs: Date.now() });
+	return made;
+}
+
+/** The operator is known by that name alone, so that no other key can be made to look like it. */
+function toKnown(key: StoredKey): Known {
+	const id = (key.name === OPERATOR ? OPERATOR : `key:${key.name}`) as PrincipalId;
+	return { key, principal: Object.freeze({ id, access: new Access(key.scopes) }) };
+}
+
+function isExpired({ key: { expiresAtMs } }: Known, nowMs: number): boolean {
+	return expiresAtMs !== undefined && nowMs >= expiresAtMs;
+}
+
+function isSame(one: StoredKey, other: StoredKey): boolean {
+	return (
+		one.hash === other.hash &&
+		one.expiresAtMs === other.expiresAtMs &&
+		JSON.stringify(one.scopes) === JSON.stringify(other.scopes)
+	);
 }

@@ -11,7 +11,7 @@ import { createServer, type Server as HttpServer, type IncomingMessage, type Ser
 import { Server as NetServer, type Socket } from 'node:net';
 import type { Express } from 'express';
 import { type ErrorCode, SlipwayError, toSlipwayError } from '../errors.ts';
-import type { Launcher } from '../launcher/contract.ts';
+import type { Launcher, ServerView } from '../launcher/contract.ts';
 import { HTTP_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { RpcId } from '../mcp/jsonrpc.ts';
@@ -21,7 +21,7 @@ import { ServerTarget, type Target, type TargetDependencies } from '../pool/targ
 import type { Callers } from './callers.ts';
 import { type Doors, guard, pathOf } from './guards.ts';
 import { serveSse, serveSseMessage } from './http-sse.ts';
-import type { Authenticator } from './keys.ts';
+import type { Authenticator, Principal } from './principal.ts';
 import { sendError, toRpcText } from './respond.ts';
 import { serveStreamable } from './streamable.ts';
 import type { Visit } from './visit.ts';
@@ -131,9 +131,10 @@ export class Listener {
 			const isElsewhere = name === undefined && aggregate === null;
 			const reads = request.method === 'GET' || request.method === 'HEAD';
 			if (isElsewhere && (reads || ADMIN_PATH.test(path))) return void this.#admin(request, response);
-			const principal = authenticator.authenticate(request);
+			const principal = await authenticator.authenticate(request);
 			if (isElsewhere) throw new SlipwayError('SLIPWAY_PATH_UNKNOWN');
-			const target = name === undefined ? this.#findAggregate(path, aggregate?.[1]) : this.#findServer(name);
+			const target =
+				name === undefined ? this.#findAggregate(principal, path, aggregate?.[1]) : this.#findServer(principal, name);
 			const draining = this.#options.isDraining();
 			visit = { request, response, requestId: this.#requestIdOf(request), principal, target, draining, rpcId: null };
 			await ENDPOINTS[endpoint]?.(callers, visit);
@@ -142,26 +143,30 @@ export class Listener {
 		}
 	}
 
-	#findServer(name: string): Target {
+	/** Who may not use a server is not told whether there is one. */
+	#findServer({ access }: Principal, name: string): Target {
 		const { state } = this.#options.launcher;
+		if (!access.mayUse(name, this.#options.targets.membersOf)) throw forbidden(`server:${name}`);
 		const server = state.servers.find((candidate) => candidate.name === name);
-		if (server?.enabled) return new ServerTarget(server, this.#options.targets);
+		if (server?.enabled) return new ServerTarget(server, this.#options.targets, access);
 		if (server !== undefined) throw new SlipwayError('SLIPWAY_SERVER_DISABLED', { server: server.name });
 		// With no catalog seen yet, nothing can be said about a name.
 		throw new SlipwayError(state.catalog.revision === 0 ? 'SLIPWAY_LAUNCHER_UNREACHABLE' : 'SLIPWAY_SERVER_UNKNOWN');
 	}
 
-	#findAggregate(path: string, group: string | undefined): Target {
+	#findAggregate({ access }: Principal, path: string, group: string | undefined): Target {
 		const { launcher, targets, version } = this.#options;
+		if (group !== undefined && !access.mayUseGroup(group)) throw forbidden(`group:${group}`);
 		const names = (): readonly string[] | undefined => {
 			const { groups, servers } = launcher.state;
-			const served = new Set(servers.filter(({ enabled }) => enabled).map(({ name }) => name));
+			const isUsable = ({ name, enabled }: ServerView): boolean => enabled && access.mayUse(name, targets.membersOf);
+			const served = new Set(servers.filter(isUsable).map(({ name }) => name));
 			if (group === undefined) return [...served];
 			return Object.hasOwn(groups, group) ? groups[group]?.filter((name) => served.has(name)) : undefined;
 		};
 		if (launcher.state.catalog.revision === 0) throw new SlipwayError('SLIPWAY_LAUNCHER_UNREACHABLE');
 		if (names() === undefined) throw new SlipwayError('SLIPWAY_GROUP_UNKNOWN');
-		return new AggregateTarget({ name: path, names, version }, targets);
+		return new AggregateTarget({ name: path, names, access, version }, targets);
 	}
 
 	#refuse(
@@ -191,6 +196,10 @@ export class Listener {
 		this.#requestIds.set(request, id);
 		return id;
 	}
+}
+
+function forbidden(scope: string): SlipwayError {
+	return new SlipwayError('SLIPWAY_FORBIDDEN', { reason: `This needs the scope \`${scope}\`.` });
 }
 
 /** What Node could not read as HTTP, in the words of the table. */

@@ -30,7 +30,7 @@ import { replaceId } from '../mcp/text.ts';
 import type { Metrics } from '../metrics.ts';
 import type { LegacyConversation, LegacyOptions, Target } from '../pool/target.ts';
 import { EventStream } from './event-stream.ts';
-import type { Principal } from './keys.ts';
+import type { Principal } from './principal.ts';
 import { type Carrier, eventId, type ReplayBudget, ReplayStore, type StreamRecord } from './replay.ts';
 import { logFailure, type Tenant } from './tenants.ts';
 

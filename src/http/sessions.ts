@@ -5,7 +5,7 @@ import type { SessionId } from '../ids.ts';
 import { HTTP_LIMITS, SESSION_LIMITS } from '../limits.ts';
 import type { Target } from '../pool/target.ts';
 import type { SessionStore } from '../store/contract.ts';
-import type { Principal } from './keys.ts';
+import type { Principal } from './principal.ts';
 import { ReplayBudget } from './replay.ts';
 import { Session, type SessionDependencies, type SessionOptions } from './session.ts';
 import type { Tenants } from './tenants.ts';

@@ -4,10 +4,11 @@
  */
 import type { Patience } from '../channel.ts';
 import { SlipwayError } from '../errors.ts';
+import type { PrincipalId } from '../ids.ts';
 import { SESSION_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { Target } from '../pool/target.ts';
-import type { Principal } from './keys.ts';
+import type { Principal } from './principal.ts';
 
 /** Who holds Instances for a caller. */
 export interface Tenant {
@@ -88,6 +89,12 @@ export class Tenants {
 		const abandoned = oldestAbandoned(this.#of(principal).filter(({ awake }) => awake));
 		await abandoned?.rest('prompt');
 		return abandoned !== undefined;
+	}
+
+	/** Ends all of a caller, or has them go on with what it may use now, when it comes back. */
+	dismiss(principal: PrincipalId, how: 'end' | 'suspend'): void {
+		for (const tenant of this.#tenants)
+			if (tenant.principal.id === principal) void (how === 'end' ? tenant.end('prompt') : tenant.suspend());
 	}
 
 	/** Keeps streams alive and ends what is past its time. To be called every second or so. */

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { SlipwayError } from '../errors.ts';
 import { classify, type Message, type RpcId } from '../mcp/jsonrpc.ts';
 import type { Target } from '../pool/target.ts';
-import type { Principal } from './keys.ts';
+import type { Principal } from './principal.ts';
 import { COMMON_HEADERS } from './respond.ts';
 
 export interface Visit {

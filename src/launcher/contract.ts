@@ -4,7 +4,7 @@
  * It asks for a server by NAME. Nothing that crosses this seam can shape a container.
  * Two implementations: local.ts (in one process, role `all`) and client.ts with server.ts (a unix socket).
  */
-import type { Isolation, Replicas } from '../catalog/catalog.ts';
+import type { Isolation, Replicas, Server } from '../catalog/catalog.ts';
 import type { Channel, InstanceEnd } from '../channel.ts';
 import type { EngineState } from '../docker/engine.ts';
 import type { ErrorRecord } from '../errors.ts';
@@ -30,6 +30,8 @@ export interface ServerView {
 	readonly idleStopMs: number;
 	/** Whether clients may be told what it has without an Instance. */
 	readonly snapshot: boolean;
+	/** Which of its tools there are for anybody: patterns in which `*` stands for any characters; `deny` has the last word. */
+	readonly tools?: NonNullable<Server['tools']>;
 	/** How many Instances wait for their first caller, and with 0 none is started before one asks; absent: by use. */
 	readonly warm?: number;
 	/** Whether it is given something that outlives an Instance, and may read it when it boots. */

@@ -6,10 +6,11 @@ import { LegacyAggregate } from '../mcp/aggregate/legacy-aggregate.ts';
 import { ModernAggregate } from '../mcp/aggregate/modern-aggregate.ts';
 import { splitName } from '../mcp/aggregate/names.ts';
 import type { HeaderParam } from '../mcp/header-params.ts';
-import { isObject, own, type RequestMessage } from '../mcp/jsonrpc.ts';
+import type { RequestMessage } from '../mcp/jsonrpc.ts';
 import { type Envelope, revisionForInitialize } from '../mcp/revisions.ts';
 import type { SessionMemory } from '../mcp/session-memory.ts';
 import type { Snapshot } from '../mcp/snapshot.ts';
+import type { Access } from '../policy/access.ts';
 import {
 	capabilitiesIn,
 	conversationWith,
@@ -29,6 +30,8 @@ export interface AggregateTargetOptions {
 	readonly name: string;
 	/** The servers that there are now, in the order of their precedence; undefined when there is no such endpoint any more. */
 	readonly names: () => readonly string[] | undefined;
+	/** What its caller may use. Its servers are among that. */
+	readonly access: Access;
 	/** The version of Slipway, which is the aggregated server. */
 	readonly version: string;
 }
@@ -121,8 +124,11 @@ export class AggregateTarget implements Target {
 	#common(snapshotOf: (target: ServerTarget) => Snapshot | undefined) {
 		const { log, find } = this.#dependencies;
 		return {
-			known: (name: string, kind: ListKind) =>
-				find(name) === undefined ? undefined : knownList(snapshotOf(this.#target(name)), kind),
+			known: (name: string, kind: ListKind) => {
+				if (find(name) === undefined) return undefined;
+				const target = this.#target(name);
+				return target.knownList(snapshotOf(target), kind);
+			},
 			names: () => this.#options.names() ?? [],
 			specOf: (name: string) => {
 				const server = find(name);
@@ -137,7 +143,7 @@ export class AggregateTarget implements Target {
 	#target(name: string): ServerTarget {
 		const server = this.#dependencies.find(name);
 		if (server === undefined) throw new Error(`${name} is not served`);
-		return new ServerTarget(server, this.#dependencies);
+		return new ServerTarget(server, this.#dependencies, this.#options.access);
 	}
 
 	/** A server that cannot be started is absent: the log says so, and /status as long as it is. */
@@ -156,13 +162,4 @@ export class AggregateTarget implements Target {
 			throw error;
 		}
 	}
-}
-
-/** The results of a list by what the server has said of itself; none where it said that it does not have the list. */
-function knownList(snapshot: Snapshot | undefined, { method, capability }: ListKind): readonly string[] | undefined {
-	if (snapshot === undefined || snapshot.initialize === '') return undefined;
-	const introduction: unknown = JSON.parse(snapshot.initialize);
-	const capabilities = isObject(introduction) ? own(introduction, 'capabilities') : undefined;
-	if (!isObject(capabilities) || own(capabilities, capability) === undefined) return [];
-	return snapshot.findWhole(method);
 }

@@ -23,6 +23,7 @@ import { type Answer, ask } from '../mcp/own-request.ts';
 import { followPages } from '../mcp/pages.ts';
 import { LEGACY_REVISIONS, NAMELESS_CLIENT, NOBODY_IN_PARTICULAR } from '../mcp/revisions.ts';
 import { SNAPSHOT_LISTS } from '../mcp/snapshot.ts';
+import { UNBOUNDED } from '../policy/access.ts';
 import { capabilitiesIn, ServerTarget, type TargetDependencies } from './target.ts';
 import { NO_FAULT_OF_A_SERVER } from './warm-starts.ts';
 
@@ -74,7 +75,7 @@ export class Introductions {
 	}
 
 	async #introduce(server: ServerView): Promise<void> {
-		const target = new ServerTarget(server, this.#targets);
+		const target = new ServerTarget(server, this.#targets, UNBOUNDED);
 		const { log } = this.#targets;
 		this.#tried.set(server.name, server.spec);
 		try {

@@ -4,6 +4,7 @@ import { SlipwayError } from '../errors.ts';
 import type { PrincipalId } from '../ids.ts';
 import type { ServerView } from '../launcher/contract.ts';
 import type { Log } from '../log.ts';
+import type { ListKind } from '../mcp/aggregate/directory.ts';
 import type { LegacyAggregate } from '../mcp/aggregate/legacy-aggregate.ts';
 import type { LegacyServer, Standing } from '../mcp/exchange.ts';
 import type { HeaderParam } from '../mcp/header-params.ts';
@@ -15,9 +16,11 @@ import { DirectServer, type ModernRequest, type ModernServer } from '../mcp/mode
 import type { Answer } from '../mcp/own-request.ts';
 import { type Envelope, envelopeOfInitialize, metaOfEnvelope } from '../mcp/revisions.ts';
 import type { SessionMemory } from '../mcp/session-memory.ts';
-import { pageOf } from '../mcp/snapshot.ts';
+import { pageOf, type Snapshot } from '../mcp/snapshot.ts';
+import { FilteredLegacyServer, FilteredModernServer, filterList, type ToolFilter } from '../mcp/tool-filter.ts';
 import type { UpstreamObserver } from '../mcp/upstream.ts';
 import type { Metrics } from '../metrics.ts';
+import { type Access, both, filterOf, type MembersOf } from '../policy/access.ts';
 import type { Absences } from './absences.ts';
 import { Build } from './build.ts';
 import { LateStanding } from './late-standing.ts';
@@ -102,6 +105,8 @@ export interface TargetDependencies {
 	readonly snapshots: Snapshots;
 	/** The server as it stands in the catalog, if it is in it and enabled. */
 	readonly find: (name: string) => ServerView | undefined;
+	/** The servers of a group of the catalog. */
+	readonly membersOf: MembersOf;
 }
 
 /** One server. */
@@ -109,11 +114,14 @@ export class ServerTarget implements Target {
 	readonly name: string;
 	/** What it has said of itself. */
 	readonly snapshots: ServerSnapshots;
+	readonly #access: Access;
 	readonly #server: ServerView;
 	readonly #dependencies: TargetDependencies;
 
-	constructor(server: ServerView, dependencies: TargetDependencies) {
+	/** @param access what its caller may use */
+	constructor(server: ServerView, dependencies: TargetDependencies, access: Access) {
 		this.name = server.name;
+		this.#access = access;
 		this.#server = server;
 		this.#dependencies = dependencies;
 		this.snapshots = new ServerSnapshots(dependencies.snapshots, () => this.#view);
@@ -140,8 +148,30 @@ export class ServerTarget implements Target {
 		const snapshot = this.snapshots.ofModern(envelope, caller);
 		if (message.method === 'server/discover') return snapshot?.initialize || undefined;
 		const page = pageOf(message);
-		return page === undefined ? undefined : snapshot?.find(page);
+		const result = page === undefined ? undefined : snapshot?.find(page);
+		return result === undefined ? undefined : this.#filtered(message.method, result);
 	}
+
+	/** The results of a list that are known without an Instance, page by page, as its caller may see them. */
+	knownList(snapshot: Snapshot | undefined, { method, capability }: ListKind): readonly string[] | undefined {
+		if (snapshot === undefined || snapshot.initialize === '') return undefined;
+		const introduction: unknown = JSON.parse(snapshot.initialize);
+		const capabilities = isObject(introduction) ? own(introduction, 'capabilities') : undefined;
+		if (!isObject(capabilities) || own(capabilities, capability) === undefined) return [];
+		return snapshot.findWhole(method)?.map((result) => this.#filtered(method, result));
+	}
+
+	#filtered(method: string, result: string): string {
+		const filter = this.#filter();
+		return filter === undefined ? result : filterList(method, result, filter);
+	}
+
+	/** Which tools its caller may use now: what the catalog says for everybody, and the caller's own scopes. */
+	readonly #filter = (): ToolFilter | undefined => {
+		const { tools, name } = this.#view;
+		const ofServer = tools === undefined ? undefined : filterOf(tools);
+		return both(ofServer, this.#access.filterFor(name, this.#dependencies.membersOf));
+	};
 
 	headerParams(tool: string): readonly HeaderParam[] {
 		return this.#dependencies.toolHeaders.of(this.name, tool);
@@ -149,7 +179,7 @@ export class ServerTarget implements Target {
 
 	async openLegacy(text: string, message: RequestMessage, options: LegacyOptions): Promise<OpenedLegacy> {
 		const known = this.snapshots.ofLegacy(message, options.caller);
-		const first = known === undefined ? await this.sit(text, message, options) : undefined;
+		const first = known === undefined ? await this.#listen(text, message, options) : undefined;
 		const answer = first?.answer ?? answerWithResult(message.id, known?.initialize ?? '{}');
 		const revision = revisionIn(answer) ?? '';
 		const spec = first === undefined ? (this.#build().spec ?? '') : '';
@@ -161,8 +191,14 @@ export class ServerTarget implements Target {
 		return this.#last(memory, initializeIn(memory), options, undefined);
 	}
 
-	/** A conversation of the first era with one Instance, which ends with it. Rejects with a SlipwayError. */
+	/** A conversation of the first era with one Instance, which ends with it, as its caller may have it. Rejects with a SlipwayError. */
 	async sit(text: string, message: RequestMessage, options: LegacyOptions): Promise<Sitting> {
+		const sitting = await this.#listen(text, message, options);
+		return { ...sitting, server: new FilteredLegacyServer(sitting.server, this.#filter) };
+	}
+
+	/** The same with all that the server has, which is learned. */
+	async #listen(text: string, message: RequestMessage, options: LegacyOptions): Promise<Sitting> {
 		const request = this.#seatRequest(options);
 		const client = { initialize: message, caller: options.caller };
 		if (request === undefined) return this.snapshots.listenInLegacy(await this.#sit(text, message, options), client);
@@ -193,7 +229,7 @@ export class ServerTarget implements Target {
 			name: this.name,
 			memory,
 			first,
-			open: () => this.sit(memory.initialize, message, options),
+			open: () => this.#listen(memory.initialize, message, options),
 			callTimeoutMs: this.callTimeoutMs,
 			snapshot: () => this.snapshots.ofLegacy(message, options.caller),
 			specNow: () => this.#specNow,
@@ -207,7 +243,7 @@ export class ServerTarget implements Target {
 					...(exitCode === undefined ? {} : { exitCode }),
 				}),
 		});
-		return conversationWith(server);
+		return conversationWith(server, new FilteredLegacyServer(server, this.#filter));
 	}
 
 	/** What an Instance that is started now is made of. */
@@ -231,7 +267,7 @@ export class ServerTarget implements Target {
 		if (request !== undefined) {
 			const { server, answer, build, isPristine, leave } = await this.#dependencies.pool.shared.seatModern(request);
 			return {
-				server: this.snapshots.listenInModern(server, { build, first: envelope, caller: options.caller }, isPristine),
+				server: this.#shown(server, { build, first: envelope, caller: options.caller }, isPristine),
 				personal: false,
 				capabilities: capabilitiesIn(answer),
 				idleStopMs: this.idleStopMs,
@@ -256,7 +292,7 @@ export class ServerTarget implements Target {
 					});
 		standing.become(server);
 		return {
-			server: this.snapshots.listenInModern(server, { build, first: envelope, caller: options.caller }),
+			server: this.#shown(server, { build, first: envelope, caller: options.caller }),
 			personal: era === 'legacy',
 			capabilities: capabilitiesIn(answer),
 			idleStopMs: this.idleStopMs,
@@ -265,6 +301,11 @@ export class ServerTarget implements Target {
 			},
 			end: lease.release,
 		};
+	}
+
+	/** A server of which all is learned, and shown what its caller may use. */
+	#shown(...listen: Parameters<ServerSnapshots['listenInModern']>): ModernServer {
+		return new FilteredModernServer(this.snapshots.listenInModern(...listen), this.#filter);
 	}
 
 	/** What a seat is had with, where the catalog says that sessions have an Instance together. */
@@ -296,10 +337,13 @@ export class ServerTarget implements Target {
 	}
 }
 
-/** A conversation with a server that comes and goes as it likes. */
-export function conversationWith(server: LastingServer | LegacyAggregate): LegacyConversation {
+/** A conversation with a server that comes and goes as it likes, and what its client has of it. */
+export function conversationWith(
+	server: LastingServer | LegacyAggregate,
+	shown: LegacyServer = server,
+): LegacyConversation {
 	return {
-		server,
+		server: shown,
 		get memory() {
 			return server.memory;
 		},

@@ -15,10 +15,29 @@ export interface StoredSession {
 	readonly activeAtMs: number;
 }
 
+/** A key as it is kept. */
+export interface StoredKey {
+	/** Whose it is. */
+	readonly name: string;
+	/** Its SHA-256, in hexadecimal. */
+	readonly hash: string;
+	/** What it allows: see policy/access.ts. */
+	readonly scopes: readonly string[];
+	/** Milliseconds since 1970. */
+	readonly createdAtMs: number;
+	/** From then on it is worth nothing. Milliseconds since 1970. */
+	readonly expiresAtMs?: number;
+}
+
 export interface KeyStore {
-	/** The SHA-256 of a caller's key, in hexadecimal, or undefined. */
-	findKeyHash(principal: string): string | undefined;
-	saveKeyHash(principal: string, hash: string): void;
+	/** By name. */
+	listKeys(): readonly StoredKey[];
+	/** Keeps a key, new or changed. */
+	saveKey(key: StoredKey): void;
+	/** Returns whether there was one of that name. */
+	deleteKey(name: string): boolean;
+	/** Another number whenever another process has changed what is kept; NaN where that cannot be told now. */
+	keysVersion(): number;
 }
 
 /** Sessions are known by the hash of their id alone. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { SlipwayError } from '../errors.ts';
-import type { SessionStore, SnapshotStore, Store } from './contract.ts';
+import type { KeyStore, SessionStore, SnapshotStore, Store } from './contract.ts';
 
 /** Each entry brings the schema from the version of its index to the next. Never changed, only added to. */
 const MIGRATIONS = [
@@ -17,6 +17,11 @@ const MIGRATIONS = [
 	`CREATE TABLE snapshots (
 		spec TEXT NOT NULL, kind TEXT NOT NULL, record TEXT NOT NULL, learned_at_ms INTEGER NOT NULL, PRIMARY KEY (spec, kind)
 	) STRICT`,
+	`CREATE TABLE keys_2 (
+		name TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, scopes TEXT NOT NULL, created_at_ms INTEGER NOT NULL, expires_at_ms INTEGER
+	) STRICT;
+	INSERT INTO keys_2 SELECT principal, hash, '["*","admin"]', CAST(1000 * unixepoch(created_at) AS INTEGER), NULL FROM keys;
+	DROP TABLE keys; ALTER TABLE keys_2 RENAME TO keys`,
 ] as const;
 
 /**
@@ -26,21 +31,45 @@ const MIGRATIONS = [
  */
 export function openSqliteStore(folder: string): Store {
 	const database = openDatabase(folder);
-	const find = database.prepare('SELECT hash FROM keys WHERE principal = ?');
-	const save = database.prepare(
-		'INSERT INTO keys (principal, hash, created_at) VALUES (?, ?, ?) ON CONFLICT (principal) DO UPDATE SET hash = excluded.hash',
-	);
 	return {
+		...keysIn(database),
 		...sessionsIn(database),
 		...snapshotsIn(database),
-		findKeyHash: (principal) => {
-			const hash = find.get(principal)?.['hash'];
-			return typeof hash === 'string' ? hash : undefined;
-		},
-		saveKeyHash: (principal, hash) => {
-			save.run(principal, hash, new Date().toISOString());
-		},
 		close: () => database.close(),
+	};
+}
+
+const keySchema = z.object({
+	name: z.string(),
+	hash: z.string(),
+	scopes: z.string(),
+	created_at_ms: z.number(),
+	expires_at_ms: z.number().nullable(),
+});
+
+function keysIn(database: DatabaseSync): KeyStore {
+	const list = database.prepare('SELECT * FROM keys ORDER BY name');
+	const save = database.prepare('INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)');
+	const remove = database.prepare('DELETE FROM keys WHERE name = ?');
+	const version = database.prepare('PRAGMA data_version');
+	return {
+		listKeys: () =>
+			keySchema
+				.array()
+				.parse(list.all())
+				.map(({ name, hash, scopes, created_at_ms: createdAtMs, expires_at_ms: expiresAtMs }) => ({
+					name,
+					hash,
+					// What is damaged allows nothing.
+					scopes: scopesSchema.safeParse(scopes).data ?? [],
+					createdAtMs,
+					...(expiresAtMs === null ? {} : { expiresAtMs }),
+				})),
+		saveKey: ({ name, hash, scopes, createdAtMs, expiresAtMs = null }) => {
+			save.run(name, hash, JSON.stringify(scopes), createdAtMs, expiresAtMs);
+		},
+		deleteKey: (name) => remove.run(name).changes > 0,
+		keysVersion: () => Number(version.get()?.['data_version'] ?? 0),
 	};
 }
 
@@ -53,6 +82,7 @@ const jsonText = z.string().transform((text, context): unknown => {
 		return z.NEVER;
 	}
 });
+const scopesSchema = jsonText.pipe(z.array(z.string()));
 const subscriptionsSchema = jsonText.pipe(z.array(z.tuple([z.string(), z.string()])));
 const rowSchema = z.object({
 	principal: z.string(),

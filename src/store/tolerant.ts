@@ -19,8 +19,10 @@ export function tolerant(store: Store, log: Log): Store {
 		}
 	};
 	return {
-		findKeyHash: (principal) => store.findKeyHash(principal),
-		saveKeyHash: (principal, hash) => store.saveKeyHash(principal, hash),
+		listKeys: () => store.listKeys(),
+		saveKey: (key) => store.saveKey(key),
+		deleteKey: (name) => store.deleteKey(name),
+		keysVersion: () => tried(() => store.keysVersion(), Number.NaN),
 		findSession: (idHash) => tried(() => store.findSession(idHash), undefined),
 		saveSession: (idHash, session) => tried(() => store.saveSession(idHash, session), undefined),
 		touchSession: (idHash, activeAtMs) => tried(() => store.touchSession(idHash, activeAtMs), undefined),

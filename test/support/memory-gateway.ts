@@ -15,6 +15,7 @@ import type { ServerView } from '../../src/launcher/contract.ts';
 import { INSTANCE_LIMITS, SESSION_LIMITS } from '../../src/limits.ts';
 import { SILENT_LOG } from '../../src/log.ts';
 import { Metrics } from '../../src/metrics.ts';
+import { UNBOUNDED } from '../../src/policy/access.ts';
 import { Absences } from '../../src/pool/absences.ts';
 import { AggregateTarget } from '../../src/pool/aggregate-target.ts';
 import { REAL_CHANCE } from '../../src/pool/crash-guard.ts';
@@ -81,6 +82,7 @@ export class MemoryGateway {
 			absences: new Absences(),
 			snapshots: new Snapshots(this.store),
 			find: (name) => this.launcher.state.servers.find((server) => server.name === name),
+			membersOf: () => undefined,
 		};
 	}
 
@@ -96,9 +98,9 @@ export class MemoryGateway {
 		const { servers } = this.launcher.state;
 		if (path === '/mcp') {
 			const names = (): readonly string[] => servers.map(({ name }) => name);
-			return new AggregateTarget({ name: path, names, version: 'test' }, this.#targets);
+			return new AggregateTarget({ name: path, names, access: UNBOUNDED, version: 'test' }, this.#targets);
 		}
-		return new ServerTarget(servers.find(({ name }) => name === path) ?? assert.fail(path), this.#targets);
+		return new ServerTarget(servers.find(({ name }) => name === path) ?? assert.fail(path), this.#targets, UNBOUNDED);
 	}
 
 	/** Makes a request. What goes wrong is answered as the listener does. */
@@ -109,7 +111,7 @@ export class MemoryGateway {
 			request,
 			response: fake.response,
 			requestId: 'test',
-			principal: { id: principal as PrincipalId },
+			principal: { id: principal as PrincipalId, access: UNBOUNDED },
 			target: this.target(path),
 			draining: false,
 			rpcId: null,
@@ -208,7 +210,10 @@ export class SessionPort implements LegacyPort {
 	/** Nobody calls its servers for so long that those are stopped which have nothing to do. */
 	idle(): void {
 		if (!this.isOpen) return;
-		const of = { principal: { id: this.#principal as PrincipalId }, target: this.#gateway.target(this.#path) };
+		const of = {
+			principal: { id: this.#principal as PrincipalId, access: UNBOUNDED },
+			target: this.#gateway.target(this.#path),
+		};
 		this.#gateway.sessions.find(this.#id, of).tick(performance.now() + INSTANCE_LIMITS.idleStopMs + 1);
 	}
 

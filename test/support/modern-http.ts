@@ -3,8 +3,9 @@ import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { text as readText } from 'node:stream/consumers';
 import type { TestContext } from 'node:test';
 import { SlipwayError } from '../../src/errors.ts';
-import { KeyAuthenticator } from '../../src/http/keys.ts';
+import { KeyRing } from '../../src/http/keys.ts';
 import type { PrincipalId } from '../../src/ids.ts';
+import { UNBOUNDED } from '../../src/policy/access.ts';
 import { type Claims, type ModernOptions, modernHeaders, modernRequest } from './client-modern.ts';
 import type { Rpc } from './fake-launcher.ts';
 import { type Reply, Stream } from './http-client.ts';
@@ -107,9 +108,9 @@ export class ModernHttp {
 
 /** Lets further keys in, each of a caller of its own that has its name; the gateway itself has one key as yet. */
 export function allowKeys(t: TestContext, ...keys: readonly string[]): void {
-	t.mock.method(KeyAuthenticator.prototype, 'authenticate', ({ headers }: IncomingMessage) => {
+	t.mock.method(KeyRing.prototype, 'authenticate', ({ headers }: IncomingMessage) => {
 		const key = headers.authorization?.replace('Bearer ', '') ?? '';
 		if (key !== API_KEY && !keys.includes(key)) throw new SlipwayError('SLIPWAY_UNAUTHENTICATED');
-		return { id: key as PrincipalId };
+		return { id: key as PrincipalId, access: UNBOUNDED };
 	});
 }

@@ -1,19 +1,21 @@
 /** A client with a session at any endpoint of a stack of http-stack.ts, whose servers the test plays meanwhile. */
 import assert from 'node:assert/strict';
 import { ask, type Reply, reply, Stream } from './http-client.ts';
-import { AUTHORIZATION, type HttpStack, initializeRequest, POST_HEADERS, toBody } from './http-stack.ts';
+import { API_KEY, type HttpStack, initializeRequest, POST_HEADERS, toBody } from './http-stack.ts';
 import { notification } from './played-server.ts';
 
 export class SessionHttp {
 	readonly #stack: HttpStack;
 	readonly #path: string;
+	readonly #authorization: { readonly authorization: string };
 	#id: string | undefined;
 
 	/** @param id of a session that there is already */
-	constructor(stack: HttpStack, path: string, id?: string) {
+	constructor(stack: HttpStack, path: string, id?: string, key = API_KEY) {
 		this.#stack = stack;
 		this.#path = path;
 		this.#id = id;
+		this.#authorization = { authorization: `Bearer ${key}` };
 	}
 
 	get id(): string {
@@ -49,7 +51,7 @@ export class SessionHttp {
 
 	/** Opens the GET stream. */
 	async listen(options?: { paused?: boolean }): Promise<Stream> {
-		const headers = { ...AUTHORIZATION, accept: 'text/event-stream', ...this.inSession };
+		const headers = { ...this.#authorization, accept: 'text/event-stream', ...this.inSession };
 		return this.#track(new Stream(await ask(this.#stack.port, { path: this.#path, headers }), options));
 	}
 
@@ -58,7 +60,7 @@ export class SessionHttp {
 		return this.#stack.send({
 			method: 'DELETE',
 			path: this.#path,
-			headers: { ...AUTHORIZATION, ...this.inSession },
+			headers: { ...this.#authorization, ...this.inSession },
 		});
 	}
 
@@ -66,7 +68,7 @@ export class SessionHttp {
 		return {
 			method: 'POST',
 			path: this.#path,
-			headers: { ...POST_HEADERS, ...this.inSession },
+			headers: { ...POST_HEADERS, ...this.#authorization, ...this.inSession },
 			body: toBody(message),
 		};
 	}

@@ -84,6 +84,7 @@ test('an entry with every field keeps every field', () => {
 		callTimeout: 1.5,
 		idleStop: 86_400,
 		snapshot: false,
+		tools: { allow: ['read*'], deny: ['*secret*'] },
 		warm: 2,
 		isolation: 'shared',
 		replicas: { min: 1, max: 3 },
@@ -114,6 +115,7 @@ test('an entry with every field keeps every field', () => {
 		callTimeoutMs: 1500,
 		idleStopMs: 86_400_000,
 		snapshot: false,
+		tools: { allow: ['read*'], deny: ['*secret*'] },
 		warm: 2,
 		isolation: 'shared',
 		replicas: { min: 1, max: 3 },
@@ -150,7 +152,7 @@ test('a message names the file, the line and column, the place, the fix and the 
 	const text = '{\n  "servers": {\n    "memory": {\n      "npmm": "one@1.0.0"\n    }\n  }\n}\n';
 	assert.equal(
 		messageOf(() => parseCatalog(text, 'catalog.json')),
-		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, image, title, description, command, args, env, volumes, mounts, resources, user, callTimeout, idleStop, snapshot, warm, isolation, replicas, enabled; did you mean "npm"?',
+		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, image, title, description, command, args, env, volumes, mounts, resources, user, callTimeout, idleStop, snapshot, tools, warm, isolation, replicas, enabled; did you mean "npm"?',
 	);
 });
 
@@ -372,6 +374,8 @@ const BAD_ENTRIES: readonly (readonly [entry: object, ...parts: string[]])[] = [
 	[{ ...PACKAGE, callTimeout: 601 }, 'servers.one.callTimeout: is more than 600. Write 600 or less.'],
 	[{ ...PACKAGE, idleStop: 0.5 }, 'servers.one.idleStop: is less than 1. Write 1 or more.'],
 	[{ ...PACKAGE, idleStop: 86_401 }, 'servers.one.idleStop: is more than 86400. Write 86400 or less.'],
+	[{ ...PACKAGE, tools: { denied: [] } }, 'servers.one.tools.denied: unknown field. Known fields are allow, deny'],
+	[{ ...PACKAGE, tools: { allow: [''] } }, 'servers.one.tools.allow[0]'],
 	[{ ...PACKAGE, warm: 17 }, 'servers.one.warm: is more than 16. Write 16 or less.'],
 	[{ ...PACKAGE, snapshot: 1 }, 'servers.one.snapshot: must be true or false, not a number.'],
 	[{ ...PACKAGE, callTimeout: '60' }, 'servers.one.callTimeout: must be a number, not a text.'],
@@ -504,6 +508,7 @@ test('an entry’s hash is the same for the same entry and image, and another fo
 		{ idleStop: 61 },
 		{ snapshot: false },
 		{ warm: 1 },
+		{ tools: { deny: ['x'] } },
 	])
 		assert.equal(hashEntry(parseServer({ ...entry, ...said }), id), hash, 'its containers are the same');
 	const hashes = changes.map((change) => hashEntry(parseServer({ ...entry, ...change }), id));
@@ -515,7 +520,7 @@ test('an entry’s hash is the same for the same entry and image, and another fo
 });
 
 test('what would loosen a container, and what comes later, are unknown fields', () => {
-	const absent = 'privileged capAdd devices network pid ipc userns pypi secrets egress tools groups icon gpus';
+	const absent = 'privileged capAdd devices network pid ipc userns pypi secrets egress groups icon gpus';
 	for (const field of absent.split(' ')) {
 		assert.throws(() => parseServer({ ...PACKAGE, [field]: true }), names(`servers.one.${field}: unknown field.`));
 	}

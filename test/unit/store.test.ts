@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, type TestContext, test } from 'node:test';
 import { SlipwayError } from '../../src/errors.ts';
-import type { StoredSession } from '../../src/store/contract.ts';
+import type { StoredKey, StoredSession } from '../../src/store/contract.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
 
 async function folder(t: TestContext): Promise<string> {
@@ -14,30 +14,53 @@ async function folder(t: TestContext): Promise<string> {
 	return path;
 }
 
+const key = (name: string, hash: string): StoredKey => ({ name, hash, scopes: ['*', 'admin'], createdAtMs: 5 });
+
 describe('the SQLite store', () => {
 	test('makes its folder for its user alone, and keeps what was saved', async (t) => {
 		const path = join(await folder(t), 'a', 'b');
 		const first = openSqliteStore(path);
 		assert.equal((await stat(path)).mode & 0o777, 0o700);
-		assert.equal(first.findKeyHash('operator'), undefined);
-		first.saveKeyHash('operator', 'one');
-		first.saveKeyHash('other', 'two');
-		first.saveKeyHash('operator', 'three');
+		assert.deepEqual(first.listKeys(), []);
+		first.saveKey(key('operator', 'one'));
+		first.saveKey({ ...key('other', 'two'), scopes: ['server:a'], expiresAtMs: 7 });
+		first.saveKey(key('operator', 'three'));
 		first.close();
 		const second = openSqliteStore(path);
-		assert.equal(second.findKeyHash('operator'), 'three');
-		assert.equal(second.findKeyHash('other'), 'two');
-		assert.equal(second.findKeyHash("x' OR '1'='1"), undefined);
+		assert.deepEqual(second.listKeys(), [
+			key('operator', 'three'),
+			{ ...key('other', 'two'), scopes: ['server:a'], expiresAtMs: 7 },
+		]);
+		assert.equal(second.deleteKey("x' OR '1'='1"), false);
+		assert.equal(second.deleteKey('other'), true);
+		assert.deepEqual(second.listKeys(), [key('operator', 'three')]);
 		second.close();
+	});
+
+	test('takes damaged scopes of a key for none', async (t) => {
+		const path = await folder(t);
+		const store = openSqliteStore(path);
+		store.saveKey(key('a', '1'));
+		const database = new DatabaseSync(join(path, 'slipway.db'));
+		for (const damaged of ['', '"*"', '[1]', 'null']) {
+			database.prepare('UPDATE keys SET scopes = ?').run(damaged);
+			assert.deepEqual(store.listKeys()[0]?.scopes, [], damaged);
+		}
+		database.close();
+		store.close();
 	});
 
 	test('can be opened by two at once', async (t) => {
 		const path = await folder(t);
 		const [one, two] = [openSqliteStore(path), openSqliteStore(path)];
-		one.saveKeyHash('a', '1');
-		assert.equal(two.findKeyHash('a'), '1');
-		two.saveKeyHash('b', '2');
-		assert.equal(one.findKeyHash('b'), '2');
+		const before = two.keysVersion();
+		one.saveKey(key('a', '1'));
+		assert.notEqual(two.keysVersion(), before, 'it is seen that another has changed something');
+		assert.deepEqual(two.listKeys(), [key('a', '1')]);
+		const after = one.keysVersion();
+		two.saveKey(key('b', '2'));
+		assert.notEqual(one.keysVersion(), after);
+		assert.equal(one.listKeys().length, 2);
 		one.close();
 		two.close();
 	});
@@ -172,7 +195,9 @@ describe('sessions in the SQLite store', () => {
 		database.close();
 		for (const _ of [1, 2]) {
 			const store = openSqliteStore(path);
-			assert.equal(store.findKeyHash('operator'), 'of the version before');
+			assert.deepEqual(store.listKeys(), [
+				{ ...key('operator', 'of the version before'), createdAtMs: Date.UTC(2026, 0) },
+			]);
 			store.saveSession('one', SESSION);
 			assert.deepEqual(store.findSession('one'), SESSION);
 			store.close();
