@@ -243,8 +243,8 @@ export const ENGINE_LIMITS = Object.freeze({
 	apiVersionMin: '1.45',
 	/** Also how long an answer is waited for that broke off in the middle, since dockerode does not tell of it. */
 	requestTimeoutMs: 15_000,
-	pingIntervalMs: 1_000,
-	pingTimeoutMs: 1_500,
+	pingIntervalMs: 500,
+	pingTimeoutMs: 1_200,
 	sweepIntervalMs: 60_000,
 	/** An out-of-memory event may come so long after the exit that it explains. */
 	oomEventLagMs: 150,

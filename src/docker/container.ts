@@ -18,6 +18,7 @@ import { FrameDemultiplexer } from './frames.ts';
 import type { OomWatch } from './oom-watch.ts';
 import type { ContainerSpec } from './spec.ts';
 import { StderrRing } from './stderr-ring.ts';
+import { type Exit, waitFor } from './wait.ts';
 
 export interface ContainerDependencies {
 	readonly engine: Engine;
@@ -141,8 +142,8 @@ export class ContainerChannel implements Channel {
 	readonly #oomWatch: OomWatch;
 	readonly #socket: Socket;
 	readonly #stderr = new StderrRing();
-	/** The exit code, once the container exited; undefined when the engine could not say. */
-	readonly #exited: Promise<number | undefined>;
+	/** How the container exited, once it did; undefined when the engine could not say. */
+	readonly #exited: Promise<Exit | undefined>;
 	#frameProblem: string | undefined;
 	#stopping: Promise<void> | undefined;
 
@@ -186,7 +187,7 @@ export class ContainerChannel implements Channel {
 	async #exitsWithin(ms: number): Promise<boolean> {
 		const timer = new AbortController();
 		const timeout = sleep(ms, false, { signal: timer.signal }).catch(() => false);
-		const exited = this.#exited.then(() => true);
+		const exited = this.#exited.then((exit) => exit !== undefined);
 		try {
 			return await Promise.race([exited, timeout]);
 		} finally {
@@ -204,17 +205,10 @@ export class ContainerChannel implements Channel {
 		}
 	}
 
-	/** The exit code; undefined when the container is gone already or the engine did not answer. */
-	async #awaitExit(condition: 'next-exit' | 'removed', timeoutMs = 2 ** 31 - 1): Promise<number | undefined> {
-		try {
-			const answer: { StatusCode: number } | undefined = await this.#engine.callIfThere(
-				(docker, abortSignal) => docker.getContainer(this.id).wait({ condition, abortSignal }),
-				{ timeoutMs },
-			);
-			return answer?.StatusCode;
-		} catch {
-			return undefined;
-		}
+	/** Undefined when the engine did not answer. */
+	async #awaitExit(condition: 'next-exit' | 'removed', timeoutMs?: number): Promise<Exit | undefined> {
+		const signal = timeoutMs === undefined ? {} : { signal: AbortSignal.timeout(timeoutMs) };
+		return waitFor(this.#engine.socketPath, this.id, { condition, ...signal }).catch(() => undefined);
 	}
 
 	async #awaitEnd(): Promise<InstanceEnd> {
@@ -224,11 +218,14 @@ export class ContainerChannel implements Channel {
 		// Who stops it from here on, as one does who sees the stream end, is not the one who ended it.
 		const stopped = this.#stopping !== undefined;
 		// The stream ends a little before the engine knows the exit.
-		const exitCode = (await this.#exitsWithin(ENGINE_LIMITS.exitReportMs)) ? await this.#exited : undefined;
+		const exitCode = (await this.#exitsWithin(ENGINE_LIMITS.exitReportMs)) ? (await this.#exited)?.code : undefined;
 		const end = { ...(exitCode === undefined ? {} : { exitCode }), stderr: this.#stderr.tail() };
 		if (this.#frameProblem !== undefined) return { cause: 'frame', ...end };
 		if (stopped) return { cause: 'stopped', ...end };
-		if (exitCode === undefined) return { cause: 'lost', ...end };
+		if (exitCode === undefined) {
+			this.#engine.doubt();
+			return { cause: 'lost', ...end };
+		}
 		if (exitCode === 137 && (await this.#oomWatch.happened(this.id))) return { cause: 'oom', ...end };
 		return { cause: 'exited', ...end };
 	}

@@ -92,6 +92,11 @@ export class Engine {
 		return () => this.#listeners.delete(listener);
 	}
 
+	/** A connection of somebody's broke: whether the engine is still there is asked now, and not a while later. */
+	doubt(): void {
+		if (!this.#stopped) void this.#ping();
+	}
+
 	/** Throws SLIPWAY_ENGINE_UNREACHABLE at once when the engine is known not to answer. */
 	assertReachable(): void {
 		if (!this.#state.reachable) {

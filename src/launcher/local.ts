@@ -372,6 +372,11 @@ export class LocalLauncher implements Launcher {
 				cause,
 				...(exitCode === undefined ? {} : { exitCode }),
 			});
+			// What is left of it, if anything, is the sweep's: now, or when the engine is back.
+			if (cause === 'lost') {
+				this.#books.delete(instance);
+				void this.#sweep();
+			}
 			// Also when it ended by itself: this waits for the removal, and forces it when the engine was lost meanwhile.
 			await channel.stop('prompt');
 			this.#books.delete(instance);
