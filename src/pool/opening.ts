@@ -82,6 +82,7 @@ class Opening {
 		try {
 			return await this.#initialize(envelope);
 		} catch (error) {
+			if (isExit(error) || isRefusal(error)) this.#doubt();
 			// It said nothing in the words of the second era, and will not have the first: it may have been slow.
 			if (!this.#silent || !(isExit(error) || isRefusal(error))) throw error;
 			const late = await this.#discover(envelope);
@@ -133,11 +134,22 @@ class Opening {
 			return opened;
 		}
 		// Who says nothing may have been slow: the next client has it asked again.
-		if (!this.#silent) this.#facts.modern = false;
+		if (!this.#silent) this.#noteLegacy();
+		if (failure === undefined) this.#doubt();
 		// The server refused in its own words, which the client gets.
 		if (refused !== undefined && this.#lease !== undefined)
 			return { era: 'legacy', lease: this.#lease, answer: refused };
 		throw failure ?? refusal('It does not speak the revisions with `initialize`.');
+	}
+
+	/** It does not have the words of the second era. Where it was seen to have no others, that was an accident. */
+	#noteLegacy(): void {
+		if (this.#facts.legacy !== false) this.#facts.modern = false;
+	}
+
+	/** Both eras were refused. That may have been an accident of each: where neither was ever spoken, both are tried again. */
+	#doubt(): void {
+		if (this.#facts.legacy !== true) delete this.#facts.modern;
 	}
 
 	/** Asks in the words of the second era. Returns undefined when the server does not speak it. */
@@ -166,7 +178,7 @@ class Opening {
 			);
 			if (speaksModern(answer)) return this.#begin('modern', answer, meta);
 			if (known && !answer.message.ok) throw refusal(answer.message.error.message);
-			this.#facts.modern = false;
+			this.#noteLegacy();
 		} catch (error) {
 			if (known && this.#silent) throw new SlipwayError('SLIPWAY_START_TIMEOUT');
 			// Silence leaves the Instance as it was, and an exit is an answer of a kind; the rest is no word about eras.

@@ -39,19 +39,30 @@ export class Pool {
 	readonly #guard: CrashGuard;
 	readonly #onDeath: PoolOptions['onDeath'];
 	readonly #onStart: PoolOptions['onStart'];
-	/** Conversations that are being opened. */
-	#opening = 0;
+	/** Conversations that are being opened. What is given up may come all the same, and ends then. */
+	readonly #opening = new Set<Promise<Opened>>();
 
 	constructor(launcher: Launcher, { onDeath, onStart, chance, warmBytesMax = 0 }: PoolOptions = {}) {
 		this.#launcher = launcher;
-		this.#warm = new WarmStarts({ launcher, bytesMax: warmBytesMax, busy: () => this.busy });
+		this.#warm = new WarmStarts({
+			launcher,
+			bytesMax: warmBytesMax,
+			busy: () => this.busy,
+			ailing: (server) => this.crashes(server) !== undefined,
+		});
 		this.#onDeath = onDeath;
 		this.#onStart = onStart;
 		this.#guard = new CrashGuard(chance);
 		this.shared = new SharedInstances({
 			open: (request, opener) => this.open(request, opener),
 			find: (server) => this.#viewOf(server),
+			revision: () => this.catalogRevision,
 		});
+	}
+
+	/** Another one is another catalog. */
+	get catalogRevision(): number {
+		return this.#launcher.state.catalog.revision;
 	}
 
 	/** Instances that are held. */
@@ -61,6 +72,16 @@ export class Pool {
 
 	/** A conversation with an Instance of its own that has begun. Rejects with a SlipwayError, and nothing is left then. */
 	async open(request: LeaseRequest, opener: Opener): Promise<Opened> {
+		const opening = this.#open(request, opener);
+		this.#opening.add(opening);
+		try {
+			return await opening;
+		} finally {
+			this.#opening.delete(opening);
+		}
+	}
+
+	async #open(request: LeaseRequest, opener: Opener): Promise<Opened> {
 		const { server, signal } = request;
 		let lease: Lease | undefined;
 		const onAbort = (): void => void lease?.release('prompt');
@@ -72,6 +93,8 @@ export class Pool {
 		const attempt = async (launchSignal: AbortSignal): Promise<Opened> => {
 			const launch = async (kind: StartKind): Promise<Lease> => {
 				lease = await this.#acquire({ ...request, signal: launchSignal }, kind);
+				if (launchSignal.aborted) await lease.release('prompt');
+				launchSignal.throwIfAborted();
 				return lease;
 			};
 			try {
@@ -83,11 +106,9 @@ export class Pool {
 				}
 			}
 		};
-		this.#opening += 1;
 		try {
 			return await this.#guard.run(subject, signal, attempt);
 		} finally {
-			this.#opening -= 1;
 			signal.removeEventListener('abort', onAbort);
 		}
 	}
@@ -99,7 +120,7 @@ export class Pool {
 
 	/** Whether somebody waits for a conversation to begin. */
 	get busy(): boolean {
-		return this.#opening > 0;
+		return this.#opening.size > 0;
 	}
 
 	/** Instances that wait for their first caller. */
@@ -162,10 +183,6 @@ export class Pool {
 			this.#leases.delete(lease);
 			if (code !== 'SLIPWAY_SESSION_ENDED') this.#onDeath?.(server, code);
 		});
-		if (signal.aborted) {
-			await lease.release('prompt');
-			signal.throwIfAborted();
-		}
 		return lease;
 	}
 
@@ -185,9 +202,11 @@ export class Pool {
 		return this.#warm.stop();
 	}
 
-	/** Ends every Instance. */
+	/** Ends every Instance that is there or on its way. To be called when nobody waits for one any more. */
 	async stop(): Promise<void> {
-		await Promise.all([this.cool(), ...[...this.#leases.keys()].map((lease) => lease.release('prompt'))]);
+		this.shared.stop();
+		const ending = [...this.#leases.keys()].map((lease) => lease.release('prompt'));
+		await Promise.all([this.cool(), Promise.allSettled(this.#opening), ...ending]);
 	}
 }
 

@@ -173,7 +173,8 @@ export class ReplicaSet {
 	#grow(caller: Wanted['caller']): void {
 		const { min, max } = this.#options.replicas;
 		const { signal } = this.#retiring;
-		const count = this.#replicas.length;
+		// The first may be on its way again while one more was.
+		const count = this.#replicas.length + Number(this.#first !== undefined);
 		const wanted = count < min || this.#replicas.every(({ inFlight }) => inFlight > SHARING_LIMITS.busyCallsMax);
 		if (!wanted || count >= max || this.#growing || signal.aborted || performance.now() < this.#growAgainAtMs) return;
 		this.#growing = true;

@@ -29,6 +29,8 @@ export interface SharedInstancesOptions {
 	readonly open: (request: LeaseRequest, opener: Opener) => Promise<Opened>;
 	/** The server as it stands in the catalog, if it is in it. */
 	readonly find: (server: ServerName) => ServerView | undefined;
+	/** That of the catalog. */
+	readonly revision: () => number;
 }
 
 /** A server whose Instances are shared, and who wants a seat at one. */
@@ -129,6 +131,11 @@ export class SharedInstances {
 		return false;
 	}
 
+	/** From here on nothing is started. */
+	stop(): void {
+		for (const [key, shared] of this.#shared) this.#retire(key, shared);
+	}
+
 	/** The Instances that a caller has of a server as it is now. */
 	#of({ server, caller, observer }: SeatRequest): Shared {
 		const { name, isolation, replicas = ONE, idleStopMs } = server;
@@ -140,7 +147,8 @@ export class SharedInstances {
 		const start = (wanted: Wanted): Promise<Replica> => this.#start(name, company, { ...wanted, observer });
 		const build = new Build(() => {
 			const view = this.#options.find(name);
-			return view?.preparation.kind === 'ready' ? view.spec : undefined;
+			const spec = view?.preparation.kind === 'ready' ? view.spec : undefined;
+			return { spec, revision: this.#options.revision() };
 		});
 		const shared: Shared = { server: name, set: new ReplicaSet({ replicas, idleStopMs, start }), build };
 		this.#shared.set(key, shared);

@@ -248,7 +248,7 @@ export class ServerTarget implements Target {
 
 	/** What an Instance that is started now is made of. */
 	#build(): Build {
-		return new Build(() => this.#specNow);
+		return new Build(() => ({ spec: this.#specNow, revision: this.#dependencies.pool.catalogRevision }));
 	}
 
 	/** What Instances are made of now; undefined while that is not known. */

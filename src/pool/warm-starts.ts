@@ -20,6 +20,8 @@ export interface WarmStartsOptions {
 	readonly bytesMax: number;
 	/** Whether somebody waits for a start, who goes first. */
 	readonly busy: () => boolean;
+	/** Whether a server has failed lately: its next start is its next caller's. */
+	readonly ailing: (server: ServerName) => boolean;
 }
 
 /** What is known of one server. */
@@ -143,7 +145,7 @@ export class WarmStarts {
 		{ name, enabled, preparation, spec, warm, keeps, memoryBytes, idleStopMs }: ServerView,
 		nowMs: number,
 	): Claim | undefined {
-		if (!enabled || preparation.kind !== 'ready') return undefined;
+		if (!enabled || preparation.kind !== 'ready' || this.#options.ailing(name)) return undefined;
 		const known = this.#known.get(name);
 		const failure = known?.failure;
 		if (failure?.spec === spec && nowMs < failure.untilMs) return undefined;

@@ -211,6 +211,22 @@ test('one that was lost with the engine is started again when the engine is ther
 	assert.equal(bench.launcher.launches, 2);
 });
 
+test('a server that has failed lately is not started ahead, and what waits of it goes', async (t) => {
+	const bench = new Bench(t, [serverView('alpha', { warm: 1 })]);
+	await bench.tick();
+	const waiting = await bench.launcher.launched.next();
+	bench.change('alpha', { warm: 2 });
+	const opening = bench.open('alpha');
+	waiting.end(DIED);
+	(await bench.launcher.launched.next()).end(DIED);
+	(await bench.launcher.launched.next()).end(DIED);
+	await assert.rejects(opening);
+	const { launches } = bench.launcher;
+	await bench.tick();
+	assert.equal(bench.launcher.launches, launches);
+	assert.equal(bench.pool.warm, 0);
+});
+
 test('nothing is started ahead while somebody waits for a start, here or in the queue', async (t) => {
 	const bench = new Bench(t, [serverView('alpha'), serverView('beta', { warm: 1 })]);
 	const opening = bench.open('alpha');
