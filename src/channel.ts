@@ -22,6 +22,8 @@ export type Patience = 'prompt' | 'patient';
 export interface Channel {
 	readonly server: ServerName;
 	readonly instance: InstanceId;
+	/** What the Instance is made of: the `spec` that its server had in the launcher's state then. */
+	readonly spec: string;
 	/**
 	 * Readable: the bytes of stdout. Writable: the bytes of stdin; its end is the end of stdin. It ends when
 	 * stdout does. An error on it says no more than that the Instance is over; `ended` tells how.

@@ -135,6 +135,7 @@ export class ContainerChannel implements Channel {
 	readonly id: ContainerId;
 	readonly server: ServerName;
 	readonly instance: InstanceId;
+	readonly spec: string;
 	readonly startedAt = new Date();
 	readonly stream: Duplex;
 	readonly ended: Promise<InstanceEnd>;
@@ -151,6 +152,7 @@ export class ContainerChannel implements Channel {
 		this.id = id;
 		this.server = spec.server;
 		this.instance = spec.instance;
+		this.spec = spec.entryHash;
 		this.#engine = engine;
 		this.#oomWatch = oomWatch;
 		this.#socket = socket;

@@ -166,6 +166,7 @@ function resolverSpec({
 	return {
 		server,
 		instance,
+		entryHash: '',
 		containerName: `slipway-resolver-${instance.slice(0, 8)}`,
 		hostFolders: {},
 		body: {

@@ -9,6 +9,7 @@
 import { createHash } from 'node:crypto';
 import type { ContainerCreateOptions, HostConfig } from 'dockerode';
 import type { Server } from '../catalog/catalog.ts';
+import { hashEntry } from '../catalog/entry-hash.ts';
 import { SlipwayError } from '../errors.ts';
 import type { InstanceId, ServerName } from '../ids.ts';
 import { LABELS } from './labels.ts';
@@ -44,6 +45,8 @@ export interface SpecContext {
 export interface ContainerSpec {
 	readonly server: ServerName;
 	readonly instance: InstanceId;
+	/** The hash of the catalog entry and the image. */
+	readonly entryHash: string;
 	readonly containerName: string;
 	/** The folders of the host behind its volumes, by the volume's name: for words about what went wrong. */
 	readonly hostFolders: Readonly<Record<string, string>>;
@@ -94,6 +97,7 @@ export function buildSpec(server: Server, image: SpecImage, context: SpecContext
 	return {
 		server: server.name,
 		instance,
+		entryHash: hashEntry(server, image.id),
 		containerName: `slipway-${server.name}-${instance.slice(0, 8)}`,
 		hostFolders: Object.fromEntries(context.mountPlaces.map(({ volume, root }) => [volume, root])),
 		body,

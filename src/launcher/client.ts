@@ -10,7 +10,7 @@ import type { InstanceId, ServerName } from '../ids.ts';
 import { LAUNCHER_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { InstanceReport, Launcher, LauncherState } from './contract.ts';
-import { CALLER_HEADER, INSTANCE_HEADER, PATHS, UPGRADE_PROTOCOL } from './wire.ts';
+import { CALLER_HEADER, INSTANCE_HEADER, PATHS, SPEC_HEADER, UPGRADE_PROTOCOL } from './wire.ts';
 
 export interface RemoteLauncherOptions {
 	readonly socketPath: string;
@@ -78,7 +78,8 @@ export class RemoteLauncher implements Launcher {
 		});
 		outgoing.once('upgrade', (response, socket: Socket, head: Buffer) => {
 			if (head.length > 0) socket.unshift(head);
-			resolve(this.#channel(server, String(response.headers[INSTANCE_HEADER] ?? '') as InstanceId, socket));
+			const instance = String(response.headers[INSTANCE_HEADER] ?? '') as InstanceId;
+			resolve(this.#channel({ server, instance, spec: String(response.headers[SPEC_HEADER] ?? '') }, socket));
 		});
 		outgoing.once('response', (response) => {
 			readJson<ErrorRecord>(response).then(
@@ -102,7 +103,7 @@ export class RemoteLauncher implements Launcher {
 		await this.#following;
 	}
 
-	#channel(server: ServerName, instance: InstanceId, socket: Socket): Channel {
+	#channel({ server, instance, spec }: Pick<Channel, 'server' | 'instance' | 'spec'>, socket: Socket): Channel {
 		socket.on('error', () => undefined);
 		socket.setTimeout(0);
 		const closed = Promise.withResolvers<void>();
@@ -120,6 +121,7 @@ export class RemoteLauncher implements Launcher {
 		return {
 			server,
 			instance,
+			spec,
 			stream: socket,
 			ended,
 			stop: (patience) => {

@@ -12,7 +12,7 @@ import type { InstanceId, ServerName } from '../ids.ts';
 import { INSTANCE_LIMITS, LAUNCHER_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { Launcher, LauncherState } from './contract.ts';
-import { CALLER_HEADER, INSTANCE_HEADER, PATHS, ROUTES, UPGRADE_PROTOCOL } from './wire.ts';
+import { CALLER_HEADER, INSTANCE_HEADER, PATHS, ROUTES, SPEC_HEADER, UPGRADE_PROTOCOL } from './wire.ts';
 
 export interface LauncherServerOptions {
 	readonly launcher: Launcher;
@@ -133,10 +133,10 @@ export class LauncherServer {
 	}
 
 	#join(channel: Channel, socket: Duplex): void {
-		const { instance } = channel;
+		const { instance, spec } = channel;
 		this.#channels.set(instance, channel);
 		socket.write(
-			`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${UPGRADE_PROTOCOL}\r\n${INSTANCE_HEADER}: ${instance}\r\n\r\n`,
+			`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${UPGRADE_PROTOCOL}\r\n${INSTANCE_HEADER}: ${instance}\r\n${SPEC_HEADER}: ${spec}\r\n\r\n`,
 		);
 		socket.pipe(channel.stream);
 		channel.stream.pipe(socket);

@@ -3,7 +3,7 @@
  *
  *   GET  /v1/state                    the state, one JSON a line, pushed at every change and as a heartbeat
  *   GET  /v1/report                   the Instances, as JSON
- *   POST /v1/launch/<server>          Upgrade: 101 with the Instance's id, then its stdin and stdout as they are. Says for
+ *   POST /v1/launch/<server>          Upgrade: 101 with the Instance's id and spec, then its stdin and stdout as they are. Says for
  *                                     whom in a header, in at most LAUNCHER_LIMITS.callerCharsMax characters
  *   GET  /v1/instances/<id>/end       how it ended, as JSON, as soon as it did
  *   POST /v1/instances/<id>/stop      ends it; answered when it is gone. ?patience=prompt|patient
@@ -13,6 +13,7 @@
 
 export const UPGRADE_PROTOCOL = 'slipway-stdio';
 export const INSTANCE_HEADER = 'slipway-instance';
+export const SPEC_HEADER = 'slipway-spec';
 export const CALLER_HEADER = 'slipway-caller';
 
 export const PATHS = Object.freeze({

@@ -1,36 +1,43 @@
-/** What an Instance was made of, so that it is seen when it is not what it should be any more. */
-export interface Making {
-	/** The spec of Instances that are made now; undefined while that is not known, as before an image is ready. */
+/** What Instances were made of, so that it is seen when they are not what they should be any more. */
+export interface Build {
+	/** The spec of the Instance; undefined while there is none. */
 	readonly spec: string | undefined;
-	/** That of the catalog which says so. */
-	readonly revision: number;
+	/** Whether Instances that are made now are others, as far as that is known. */
+	readonly stale: boolean;
 }
 
-export class Build {
-	readonly #now: () => Making;
-	readonly #revision: number;
-	#spec: string | undefined;
+/**
+ * That of one Instance, which says itself what it is made of: nobody has to guess by what the catalog says meanwhile.
+ *
+ * @param now the spec of Instances that are made now; undefined while that is not known, as before an image is ready
+ */
+export function buildOf(spec: string, now: () => string | undefined): Build {
+	return {
+		spec,
+		get stale() {
+			return isStale(spec, now());
+		},
+	};
+}
 
-	constructor(now: () => Making) {
-		this.#now = now;
-		const { spec, revision } = now();
-		this.#spec = spec;
-		this.#revision = revision;
-	}
+/**
+ * That of several Instances that are to be alike, some of which may still be on their way.
+ *
+ * @param specs those of the Instances that there are
+ */
+export function buildOfAll(specs: () => readonly string[], now: () => string | undefined): Build {
+	const meant = now();
+	return {
+		get spec() {
+			return specs()[0];
+		},
+		get stale() {
+			const found = specs();
+			return (found.length === 0 ? [meant] : found).some((spec) => isStale(spec, now()));
+		},
+	};
+}
 
-	/**
-	 * The spec of the Instance. It may come to be known a moment after the Instance was made, and never where the catalog
-	 * became another by then: the Instance may have been made of either.
-	 */
-	get spec(): string | undefined {
-		const { spec, revision } = this.#now();
-		if (this.#spec === undefined && revision === this.#revision) this.#spec = spec;
-		return this.#spec;
-	}
-
-	/** Whether Instances that are made now are others, as far as that is known. */
-	get stale(): boolean {
-		const { spec } = this.#now();
-		return spec !== undefined && spec !== this.spec;
-	}
+function isStale(spec: string | undefined, now: string | undefined): boolean {
+	return spec !== undefined && now !== undefined && spec !== now;
 }

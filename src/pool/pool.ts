@@ -56,13 +56,7 @@ export class Pool {
 		this.shared = new SharedInstances({
 			open: (request, opener) => this.open(request, opener),
 			find: (server) => this.#viewOf(server),
-			revision: () => this.catalogRevision,
 		});
-	}
-
-	/** Another one is another catalog. */
-	get catalogRevision(): number {
-		return this.#launcher.state.catalog.revision;
 	}
 
 	/** Instances that are held. */

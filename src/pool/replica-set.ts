@@ -65,6 +65,11 @@ export class ReplicaSet {
 		return this.#replicas.length;
 	}
 
+	/** What its Instances are made of, oldest first. */
+	get specs(): string[] {
+		return this.#replicas.map(({ spec }) => spec);
+	}
+
 	/** Whether nobody, at no seat, has called anything. */
 	get pristine(): boolean {
 		return this.#pristine;

@@ -34,6 +34,11 @@ export class Replica {
 		return this.#multiplexer;
 	}
 
+	/** What its Instance is made of. */
+	get spec(): string {
+		return this.#opened.lease.upstream.channel.spec;
+	}
+
 	/** Calls in flight, of all who use it. */
 	get inFlight(): number {
 		return this.#opened.lease.upstream.inFlight;

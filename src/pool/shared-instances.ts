@@ -17,7 +17,7 @@ import type { Company } from '../mcp/multiplexer.ts';
 import type { Answer } from '../mcp/own-request.ts';
 import { envelopeOfInitialize, metaOfEnvelope, NOBODY_IN_PARTICULAR } from '../mcp/revisions.ts';
 import type { UpstreamObserver } from '../mcp/upstream.ts';
-import { Build } from './build.ts';
+import { type Build, buildOfAll } from './build.ts';
 import { LateStanding } from './late-standing.ts';
 import type { LeaseRequest } from './lease.ts';
 import type { Opened, Opener } from './opening.ts';
@@ -29,8 +29,6 @@ export interface SharedInstancesOptions {
 	readonly open: (request: LeaseRequest, opener: Opener) => Promise<Opened>;
 	/** The server as it stands in the catalog, if it is in it. */
 	readonly find: (server: ServerName) => ServerView | undefined;
-	/** That of the catalog. */
-	readonly revision: () => number;
 }
 
 /** A server whose Instances are shared, and who wants a seat at one. */
@@ -145,12 +143,12 @@ export class SharedInstances {
 		if (known !== undefined) this.#retire(key, known);
 		const company: Company = isolation === 'shared' ? 'shared' : 'principal';
 		const start = (wanted: Wanted): Promise<Replica> => this.#start(name, company, { ...wanted, observer });
-		const build = new Build(() => {
+		const set = new ReplicaSet({ replicas, idleStopMs, start });
+		const specNow = (): string | undefined => {
 			const view = this.#options.find(name);
-			const spec = view?.preparation.kind === 'ready' ? view.spec : undefined;
-			return { spec, revision: this.#options.revision() };
-		});
-		const shared: Shared = { server: name, set: new ReplicaSet({ replicas, idleStopMs, start }), build };
+			return view?.preparation.kind === 'ready' ? view.spec : undefined;
+		};
+		const shared: Shared = { server: name, set, build: buildOfAll(() => set.specs, specNow) };
 		this.#shared.set(key, shared);
 		return shared;
 	}

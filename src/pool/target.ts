@@ -22,9 +22,9 @@ import type { UpstreamObserver } from '../mcp/upstream.ts';
 import type { Metrics } from '../metrics.ts';
 import { type Access, both, filterOf, type MembersOf } from '../policy/access.ts';
 import type { Absences } from './absences.ts';
-import { Build } from './build.ts';
+import { type Build, buildOf } from './build.ts';
 import { LateStanding } from './late-standing.ts';
-import type { LeaseRequest } from './lease.ts';
+import type { Lease, LeaseRequest } from './lease.ts';
 import type { Opened, Opener } from './opening.ts';
 import type { Pool } from './pool.ts';
 import { ServerSnapshots } from './server-snapshots.ts';
@@ -182,7 +182,7 @@ export class ServerTarget implements Target {
 		const first = known === undefined ? await this.#listen(text, message, options) : undefined;
 		const answer = first?.answer ?? answerWithResult(message.id, known?.initialize ?? '{}');
 		const revision = revisionIn(answer) ?? '';
-		const spec = first === undefined ? (this.#build().spec ?? '') : '';
+		const spec = first === undefined ? (this.#specNow ?? '') : '';
 		const memory = { initialize: text, revision, spec, logLevel: undefined, subscriptions: [] };
 		return Object.assign(this.#last(memory, message, options, first), { answer });
 	}
@@ -209,9 +209,9 @@ export class ServerTarget implements Target {
 
 	async #sit(text: string, message: RequestMessage, options: LegacyOptions): Promise<Sitting> {
 		const { standing } = options;
-		const build = this.#build();
 		const { era, lease, answer } = await this.#open(options, { era: 'legacy', text, message });
 		const { upstream, release: end } = lease;
+		const build = this.#buildOf(lease);
 		if (era === 'legacy') return { server: upstream, answer, build, end };
 		const meta = metaOfEnvelope(envelopeOfInitialize(message));
 		const emulation = new LegacyEmulation({ upstream, introduction: answer, meta, standing });
@@ -246,9 +246,9 @@ export class ServerTarget implements Target {
 		return conversationWith(server, new FilteredLegacyServer(server, this.#filter));
 	}
 
-	/** What an Instance that is started now is made of. */
-	#build(): Build {
-		return new Build(() => ({ spec: this.#specNow, revision: this.#dependencies.pool.catalogRevision }));
+	/** What an Instance is made of. */
+	#buildOf({ upstream }: Lease): Build {
+		return buildOf(upstream.channel.spec, () => this.#specNow);
 	}
 
 	/** What Instances are made of now; undefined while that is not known. */
@@ -278,8 +278,8 @@ export class ServerTarget implements Target {
 			};
 		}
 		const standing = new LateStanding();
-		const build = this.#build();
 		const { era, lease, answer } = await this.#open({ ...options, standing }, { era: 'modern', envelope });
+		const build = this.#buildOf(lease);
 		const { callTimeoutMs } = this;
 		const server =
 			era === 'modern'

@@ -4,8 +4,6 @@ import { WARM_LIMITS } from '../limits.ts';
 
 /** INVARIANT: until it is taken its stdout is read, so that its end is seen, and what came is kept, within a bound. */
 export class WaitingInstance {
-	/** What it is made of. */
-	readonly spec: string;
 	/** Resolves with whether it was its own doing, when it has ended before it was taken. */
 	readonly failed: Promise<boolean>;
 	readonly #channel: Channel;
@@ -14,12 +12,16 @@ export class WaitingInstance {
 	/** It talks more than anybody does who was not spoken to, and is ended. */
 	#unruly = false;
 
-	constructor(channel: Channel, spec: string) {
+	constructor(channel: Channel) {
 		this.#channel = channel;
-		this.spec = spec;
 		channel.stream.on('data', this.#keep);
 		channel.stream.on('error', () => undefined);
 		this.failed = channel.ended.then(({ cause }) => this.#unruly || (cause !== 'stopped' && cause !== 'lost'));
+	}
+
+	/** What it is made of. */
+	get spec(): string {
+		return this.#channel.spec;
 	}
 
 	/** Whether nobody is to have it. */

@@ -172,7 +172,7 @@ export class WarmStarts {
 	async #start({ name, spec }: ServerView): Promise<void> {
 		const { signal } = this.#stopping;
 		try {
-			const instance = new WaitingInstance(await this.#options.launcher.launch(name, signal, CALLER), spec);
+			const instance = new WaitingInstance(await this.#options.launcher.launch(name, signal, CALLER));
 			const known = this.#of(name);
 			known.waiting.add(instance);
 			void instance.failed.then((itsOwn) => {

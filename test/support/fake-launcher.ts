@@ -23,6 +23,7 @@ const STOPPED: InstanceEnd = { cause: 'stopped', stderr: '' };
 export class FakeInstance implements Channel {
 	readonly server: ServerName;
 	readonly instance = randomUUID() as InstanceId;
+	readonly spec: string;
 	readonly stream: Duplex;
 	readonly ended: Promise<InstanceEnd>;
 	/** The lines on stdin, in order, each to be taken once. */
@@ -40,8 +41,9 @@ export class FakeInstance implements Channel {
 	#reading = true;
 	#partial = '';
 
-	constructor(server: ServerName) {
+	constructor(server: ServerName, spec = '') {
 		this.server = server;
+		this.spec = spec;
 		const [near, far] = duplexPair({ highWaterMark: 16 * 1024 });
 		this.stream = near;
 		this.#far = far;
@@ -177,6 +179,7 @@ export class FakeLauncher implements Launcher {
 
 	async launch(server: ServerName, signal: AbortSignal, caller: string): Promise<Channel> {
 		this.launches += 1;
+		const asked = this.#find(server);
 		this.callers.push(caller);
 		signal.throwIfAborted();
 		const abort = Promise.withResolvers<never>();
@@ -192,11 +195,17 @@ export class FakeLauncher implements Launcher {
 		} finally {
 			signal.removeEventListener('abort', onAbort);
 		}
-		const instance = new FakeInstance(server);
+		// The entry is the one of the moment when it was asked for; its image may have been made since.
+		const made = asked?.preparation.kind === 'ready' ? asked : this.#find(server);
+		const instance = new FakeInstance(server, made?.spec);
 		this.live.add(instance);
 		void instance.ended.then(() => this.live.delete(instance));
 		this.launched.push(instance);
 		return instance;
+	}
+
+	#find(server: ServerName): ServerView | undefined {
+		return this.state.servers.find(({ name }) => name === server);
 	}
 
 	async report(): Promise<readonly InstanceReport[]> {

@@ -75,8 +75,6 @@ export class SimulatedInstance extends FakeInstance {
 	/** Short, and the same in each run. */
 	readonly label: string;
 	readonly entry: Entry;
-	/** What it is made of. */
-	readonly spec: string;
 	readonly bornAtMs: number;
 	/** When it will have ended, since it was told to; undefined before. */
 	stopsAtMs: number | undefined;
@@ -85,10 +83,9 @@ export class SimulatedInstance extends FakeInstance {
 	readonly #options: InstanceOptions;
 
 	constructor(label: string, entry: Entry, options: InstanceOptions) {
-		super(entry.name);
+		super(entry.name, options.spec);
 		this.label = label;
 		this.entry = entry;
-		this.spec = options.spec;
 		this.#options = options;
 		this.bornAtMs = options.time.nowMs;
 	}

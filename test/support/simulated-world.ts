@@ -357,7 +357,8 @@ export class Simulation {
 			const { isolation, replicas } = this.#isolation();
 			return this.#launcher.setEntry({ ...known, isolation, replicas, source: ++this.#sources });
 		}
-		const entry = { ...known, source: ++this.#sources };
+		// Now and then somebody takes a change back.
+		const entry = { ...known, source: this.#chance.often(0.3) ? 0 : ++this.#sources };
 		if (this.#chance.often(0.4)) this.#prepare(entry);
 		this.#launcher.setEntry(entry);
 	}

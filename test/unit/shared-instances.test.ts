@@ -397,8 +397,9 @@ describe('the end of what nobody uses', () => {
 
 	test('does not come because an image came to be known', async () => {
 		const bench = new Bench({ isolation: 'principal', preparation: { kind: 'waiting' }, spec: 'of the entry' });
+		bench.launcher.beforeLaunch = () =>
+			bench.change({ preparation: { kind: 'ready', image: 'a', imageId: 'b' }, spec: 'of both' });
 		const seat = await bench.legacy();
-		bench.change({ preparation: { kind: 'ready', image: 'a', imageId: 'b' }, spec: 'of both' });
 		bench.tick();
 		const other = await bench.legacy();
 		assert.equal(bench.launcher.launches, 1);
