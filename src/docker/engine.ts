@@ -159,6 +159,9 @@ export class Engine {
 				return `No permission to open ${this.socketPath}: the launcher needs to own it or be in its group.`;
 			case 'ECONNREFUSED':
 				return `Nothing listens at ${this.socketPath}: the engine is not running.`;
+			case 'EMFILE':
+			case 'ENFILE':
+				return 'This process has no file descriptors left: raise its limit (ulimit -n).';
 			case 'ENOTSOCK':
 			case 'EISDIR':
 				return `${this.socketPath} is not a socket: the engine was not running when it was mounted.`;

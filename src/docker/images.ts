@@ -23,6 +23,9 @@ export async function inspectImage(
 ): Promise<PreparedImage | undefined> {
 	const found = await engine.callIfThere((docker) => docker.getImage(reference).inspect());
 	if (found === undefined) return undefined;
+	// An answer that is none: dockerode passes on whatever came.
+	if (typeof found?.Id !== 'string' || typeof found.Config !== 'object')
+		throw new SlipwayError('SLIPWAY_ENGINE_FAILED');
 	const integrity = integrityLabel === undefined ? undefined : found.Config.Labels?.[integrityLabel];
 	return {
 		reference,

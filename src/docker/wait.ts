@@ -7,6 +7,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { json } from 'node:stream/consumers';
 import type { ContainerId } from '../ids.ts';
 import { ENGINE_LIMITS } from '../limits.ts';
+import { EngineRefusal } from './engine.ts';
 
 /** Without a code when the container was gone already. */
 export interface Exit {
@@ -18,7 +19,7 @@ interface WaitOptions {
 	readonly signal?: AbortSignal;
 }
 
-/** Rejects when the engine does not answer, or its answer breaks off. */
+/** Rejects when the engine does not answer or refuses, and when its answer breaks off. */
 export async function waitFor(socketPath: string, id: ContainerId, { condition, signal }: WaitOptions): Promise<Exit> {
 	const outgoing = request({
 		socketPath,
@@ -32,9 +33,10 @@ export async function waitFor(socketPath: string, id: ContainerId, { condition, 
 	outgoing.on('error', () => undefined);
 	outgoing.end();
 	const [response]: IncomingMessage[] = await once(outgoing, 'response');
-	if (response === undefined || response.statusCode !== 200) {
+	if (response?.statusCode !== 200) {
 		response?.resume();
-		return {};
+		if (response?.statusCode === 404) return {};
+		throw new EngineRefusal(response?.statusCode ?? 500, 'the engine would not wait');
 	}
 	const { StatusCode } = (await json(response)) as { StatusCode: number };
 	return { code: StatusCode };
