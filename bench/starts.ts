@@ -54,6 +54,7 @@ class Bench {
 			SLIPWAY_CATALOG: folder,
 			SLIPWAY_GATEWAY_ID: this.#id,
 			SLIPWAY_API_KEY: API_KEY,
+			SLIPWAY_CALLS_PER_MINUTE: '0',
 			SLIPWAY_LOG_LEVEL: 'warn',
 		});
 	}

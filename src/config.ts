@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import { SlipwayError } from './errors.ts';
-import { INSTANCE_LIMITS, SESSION_LIMITS, WARM_LIMITS } from './limits.ts';
+import { INSTANCE_LIMITS, POLICY_LIMITS, SESSION_LIMITS, WARM_LIMITS } from './limits.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
 
 import { bytesOf } from './sizes.ts';
@@ -119,6 +119,12 @@ export const SETTINGS = Object.freeze({
 		['gateway'],
 		'A session without a call or an open stream for so long is ended.',
 	),
+	SLIPWAY_CALLS_PER_MINUTE: setting(
+		integer(0, POLICY_LIMITS.callsPerMinuteSaidMax, POLICY_LIMITS.callsPerMinuteMax),
+		`\`${POLICY_LIMITS.callsPerMinuteMax}\``,
+		['gateway'],
+		'How many calls one caller may make of one server in a minute, where neither its key nor the catalog says otherwise. `0`: any number.',
+	),
 	SLIPWAY_INSTANCES_MAX: setting(
 		integer(1, 1000, INSTANCE_LIMITS.instancesMax),
 		`\`${INSTANCE_LIMITS.instancesMax}\``,
@@ -206,6 +212,8 @@ export interface Config {
 	readonly allowedOrigins: readonly string[];
 	readonly sessionsPerPrincipalMax: number;
 	readonly sessionIdleMs: number;
+	/** 0: any number. */
+	readonly callsPerMinute: number;
 	readonly instancesMax: number;
 	/** What Instances that wait for their first caller may take together; 0: none wait. */
 	readonly warmBytesMax: number;
@@ -263,6 +271,7 @@ function toConfig(values: Values): Config {
 		]),
 		sessionsPerPrincipalMax: values.SLIPWAY_SESSIONS_PER_CALLER,
 		sessionIdleMs: values.SLIPWAY_SESSION_IDLE_SECONDS * 1000,
+		callsPerMinute: values.SLIPWAY_CALLS_PER_MINUTE,
 		instancesMax: values.SLIPWAY_INSTANCES_MAX,
 		warmBytesMax: values.SLIPWAY_WARM,
 		catalogPath: values.SLIPWAY_CATALOG,

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from './config.ts';
 import { SlipwayError } from './errors.ts';
 import { createAdminApp } from './http/admin.ts';
+import { CallBudgets } from './http/call-budgets.ts';
 import type { Callers } from './http/callers.ts';
 import { Conversations } from './http/conversations.ts';
 import { KeyRing, makeFirstKey, OPEN_TO_ALL } from './http/keys.ts';
@@ -81,6 +82,10 @@ export class Gateway {
 			tenants,
 			sessions: new Sessions({ metrics, log, store }, tenants, config.sessionIdleMs),
 			conversations: new Conversations({ metrics, log }, tenants),
+			budgets: new CallBudgets({
+				perMinuteDefault: config.callsPerMinute,
+				perMinuteOf: (name) => launcher.state.servers.find((server) => server.name === name)?.callsPerMinute,
+			}),
 		};
 		if (this.#keys !== undefined)
 			this.#keys.onChange = (principal, what) => {
@@ -178,6 +183,7 @@ export class Gateway {
 		this.#pool.tick(nowMs);
 		this.#callers.tenants.tick(nowMs);
 		this.#callers.sessions.tick(nowMs);
+		this.#callers.budgets.tick(nowMs);
 	}
 }
 

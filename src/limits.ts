@@ -220,6 +220,9 @@ export const POLICY_LIMITS = Object.freeze({
 	scopeCharsMax: 256,
 	keysMax: 1000,
 	keyNameCharsMax: 64,
+	/** Of one caller at one server, where neither its key nor the catalog says otherwise. */
+	callsPerMinuteMax: 100,
+	callsPerMinuteSaidMax: 1_000_000,
 	/** Another process may change keys; it is looked for so often. */
 	keysPollMs: 250,
 });

@@ -64,6 +64,8 @@ export interface Server {
 	readonly idleStopMs: number;
 	/** Whether clients may be told what it has without starting it. */
 	readonly snapshot: boolean;
+	/** How often one caller may call it in a minute; absent: as the settings say. */
+	readonly callsPerMinute?: number;
 	/** Which of its tools there are for anybody, as patterns in which `*` stands for any characters; `deny` has the last word. */
 	readonly tools?: { readonly allow?: readonly string[]; readonly deny?: readonly string[] };
 	/** How many containers wait for their first caller; absent: as it is used. */

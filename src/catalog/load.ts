@@ -132,6 +132,7 @@ function toServer(name: string, entry: ServerFile): Server {
 		callTimeoutMs: Math.round(entry.callTimeout * MS_PER_SECOND),
 		idleStopMs: Math.round(entry.idleStop * MS_PER_SECOND),
 		snapshot: entry.snapshot,
+		...(entry.callsPerMinute === undefined ? {} : { callsPerMinute: entry.callsPerMinute }),
 		...(entry.tools === undefined ? {} : { tools: toTools(entry.tools) }),
 		...(entry.warm === undefined ? {} : { warm: entry.warm }),
 		isolation: entry.isolation,

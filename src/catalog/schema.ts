@@ -6,7 +6,7 @@
  */
 import { z } from 'zod';
 import { SERVER_NAME_PATTERN } from '../ids.ts';
-import { CATALOG_LIMITS, INSTANCE_LIMITS, SESSION_LIMITS } from '../limits.ts';
+import { CATALOG_LIMITS, INSTANCE_LIMITS, POLICY_LIMITS, SESSION_LIMITS } from '../limits.ts';
 import { explainMountSource, explainTarget, isAtOrBelow } from './paths.ts';
 import { quote } from './quote.ts';
 import { explainImage, explainNpm, IMAGE_PATTERN, NPM_PATTERN, parseNpm } from './sources.ts';
@@ -177,6 +177,12 @@ const serverShape = {
 		.boolean()
 		.default(true)
 		.describe('Whether clients are told what the server has without starting it, when it has said so before.'),
+	callsPerMinute: z
+		.int()
+		.min(1)
+		.max(POLICY_LIMITS.callsPerMinuteSaidMax)
+		.describe('How often one caller may call it in a minute; SLIPWAY_CALLS_PER_MINUTE where nothing is said.')
+		.optional(),
 	tools: z
 		.strictObject(toolsShape)
 		.describe('Which tools clients see and call: those that match `allow`, all where it is not there, but for `deny`.')

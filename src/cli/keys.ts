@@ -14,6 +14,7 @@ const HELP = `slipway keys <create | list | rotate | revoke> [name] [options]
     --tools a/x,b/y_* tools of servers, and nothing else of these
     --all             every server and group
     --admin           /status, /metrics and /api too
+    --rate 600        calls of one server in a minute
     --expires 30d     after so many days (d), hours (h) or minutes (m), or at a time like 2027-01-31T00:00:00Z
   list            the keys that there are, and what each may do
   rotate <name>   another key for the same caller; the old one is worth nothing from then on
@@ -31,6 +32,7 @@ const OPTIONS = {
 	tools: { type: 'string' },
 	all: { type: 'boolean' },
 	admin: { type: 'boolean' },
+	rate: { type: 'string' },
 	expires: { type: 'string' },
 	json: { type: 'boolean' },
 	help: { type: 'boolean', short: 'h' },
@@ -58,7 +60,7 @@ export async function keys({ args, environment, print }: Invocation): Promise<0 
 			const made =
 				action === 'rotate'
 					? rotateKey(store, name ?? '')
-					: createKey(store, { name, scopes: scopesOf(values), ...expiryOf(values.expires) });
+					: createKey(store, { name, scopes: scopesOf(values), ...rateOf(values.rate), ...expiryOf(values.expires) });
 			print(values.json ? JSON.stringify(made) : describe(made));
 		}
 		return 0;
@@ -94,6 +96,11 @@ function scopesOf({ servers, groups, tools, all, admin }: Wanted): string[] {
 			reason: 'say what it may use: --servers, --groups, --tools, --admin, or --all for everything that is served',
 		});
 	return scopes;
+}
+
+function rateOf(text: string | undefined): { callsPerMinute?: number } {
+	// What is no number is refused where every key is looked at.
+	return text === undefined ? {} : { callsPerMinute: Number(text) };
 }
 
 function expiryOf(text: string | undefined): { expiresAt?: string } {

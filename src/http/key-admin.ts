@@ -11,6 +11,8 @@ export interface KeyView {
 	readonly name: string;
 	readonly scopes: readonly string[];
 	readonly createdAt: string;
+	/** Calls of one server in a minute. */
+	readonly callsPerMinute?: number;
 	readonly expiresAt?: string;
 	readonly expired?: true;
 }
@@ -36,6 +38,7 @@ export const newKeySchema = z.strictObject({
 		)
 		.min(1, 'at least one scope: a key without one may do nothing')
 		.max(POLICY_LIMITS.scopesMax),
+	callsPerMinute: z.int('a whole number').min(1, 'at least 1').max(POLICY_LIMITS.callsPerMinuteSaidMax).optional(),
 	expiresAt: z.iso.datetime({ offset: true, error: 'a time like 2027-01-31T00:00:00Z' }).optional(),
 });
 
@@ -43,7 +46,7 @@ export type NewKey = z.output<typeof newKeySchema>;
 
 /** Throws SLIPWAY_KEY_INVALID, SLIPWAY_KEY_EXISTS or SLIPWAY_KEYS_FULL. */
 export function createKey(store: KeyStore, input: unknown): MadeKey {
-	const { name, scopes, expiresAt } = parse(input);
+	const { name, scopes, callsPerMinute, expiresAt } = parse(input);
 	const known = store.listKeys();
 	if (known.some((key) => key.name === name)) throw new SlipwayError('SLIPWAY_KEY_EXISTS');
 	if (known.length >= POLICY_LIMITS.keysMax) throw new SlipwayError('SLIPWAY_KEYS_FULL');
@@ -53,6 +56,7 @@ export function createKey(store: KeyStore, input: unknown): MadeKey {
 		hash: hashKey(key),
 		scopes,
 		createdAtMs: Date.now(),
+		...(callsPerMinute === undefined ? {} : { callsPerMinute }),
 		...(expiresAt === undefined ? {} : { expiresAtMs: Date.parse(expiresAt) }),
 	};
 	store.saveKey(stored);
@@ -92,11 +96,12 @@ function parse(input: unknown): NewKey {
 	return parsed.data;
 }
 
-function toView({ name, scopes, createdAtMs, expiresAtMs }: StoredKey): KeyView {
+function toView({ name, scopes, createdAtMs, callsPerMinute, expiresAtMs }: StoredKey): KeyView {
 	return {
 		name,
 		scopes,
 		createdAt: new Date(createdAtMs).toISOString(),
+		...(callsPerMinute === undefined ? {} : { callsPerMinute }),
 		...(expiresAtMs === undefined ? {} : { expiresAt: new Date(expiresAtMs).toISOString() }),
 		...(expiresAtMs !== undefined && expiresAtMs <= Date.now() ? { expired: true } : {}),
 	};

@@ -125,7 +125,9 @@ export function makeFirstKey(configured: string | undefined, store: KeyStore): s
 /** The operator is known by that name alone, so that no other key can be made to look like it. */
 function toKnown(key: StoredKey): Known {
 	const id = (key.name === OPERATOR ? OPERATOR : `key:${key.name}`) as PrincipalId;
-	return { key, principal: Object.freeze({ id, access: new Access(key.scopes) }) };
+	const { scopes, callsPerMinute } = key;
+	const rate = callsPerMinute === undefined ? {} : { callsPerMinute };
+	return { key, principal: Object.freeze({ id, access: new Access(scopes), ...rate }) };
 }
 
 function isExpired({ key: { expiresAtMs } }: Known, nowMs: number): boolean {
@@ -136,6 +138,7 @@ function isSame(one: StoredKey, other: StoredKey): boolean {
 	return (
 		one.hash === other.hash &&
 		one.expiresAtMs === other.expiresAtMs &&
+		one.callsPerMinute === other.callsPerMinute &&
 		JSON.stringify(one.scopes) === JSON.stringify(other.scopes)
 	);
 }

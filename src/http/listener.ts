@@ -136,7 +136,9 @@ export class Listener {
 			const target =
 				name === undefined ? this.#findAggregate(principal, path, aggregate?.[1]) : this.#findServer(principal, name);
 			const draining = this.#options.isDraining();
-			visit = { request, response, requestId: this.#requestIdOf(request), principal, target, draining, rpcId: null };
+			const requestId = this.#requestIdOf(request);
+			const { budgets } = callers;
+			visit = { request, response, requestId, principal, target, draining, budgets, rpcId: null };
 			await ENDPOINTS[endpoint]?.(callers, visit);
 		} catch (error) {
 			this.#refuse(request, response, { error: toSlipwayError(error), id: visit?.rpcId ?? null });

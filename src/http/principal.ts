@@ -7,6 +7,8 @@ export interface Principal {
 	readonly id: PrincipalId;
 	/** What it may use. */
 	readonly access: Access;
+	/** Its calls of one server in a minute, where its key says so. */
+	readonly callsPerMinute?: number;
 }
 
 export interface Authenticator {

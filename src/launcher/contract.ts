@@ -30,6 +30,8 @@ export interface ServerView {
 	readonly idleStopMs: number;
 	/** Whether clients may be told what it has without an Instance. */
 	readonly snapshot: boolean;
+	/** How often one caller may call it in a minute; absent: as the settings say. */
+	readonly callsPerMinute?: number;
 	/** Which of its tools there are for anybody: patterns in which `*` stands for any characters; `deny` has the last word. */
 	readonly tools?: NonNullable<Server['tools']>;
 	/** How many Instances wait for their first caller, and with 0 none is started before one asks; absent: by use. */

@@ -195,6 +195,7 @@ export class LocalLauncher implements Launcher {
 			callTimeoutMs: server.callTimeoutMs,
 			idleStopMs: server.idleStopMs,
 			snapshot: server.snapshot,
+			...(server.callsPerMinute === undefined ? {} : { callsPerMinute: server.callsPerMinute }),
 			...(server.tools === undefined ? {} : { tools: server.tools }),
 			...(server.warm === undefined ? {} : { warm: server.warm }),
 			keeps: server.volumes.length + server.mounts.length > 0,

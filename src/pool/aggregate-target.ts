@@ -6,7 +6,7 @@ import { LegacyAggregate } from '../mcp/aggregate/legacy-aggregate.ts';
 import { ModernAggregate } from '../mcp/aggregate/modern-aggregate.ts';
 import { splitName } from '../mcp/aggregate/names.ts';
 import type { HeaderParam } from '../mcp/header-params.ts';
-import type { RequestMessage } from '../mcp/jsonrpc.ts';
+import { own, type RequestMessage } from '../mcp/jsonrpc.ts';
 import { type Envelope, revisionForInitialize } from '../mcp/revisions.ts';
 import type { SessionMemory } from '../mcp/session-memory.ts';
 import type { Snapshot } from '../mcp/snapshot.ts';
@@ -58,6 +58,12 @@ export class AggregateTarget implements Target {
 	/** It says what it is without asking anybody. */
 	known(): undefined {
 		return undefined;
+	}
+
+	serverOf({ params = {} }: RequestMessage): string {
+		const name = own(params, 'name');
+		const server = typeof name === 'string' ? splitName(name)?.server : undefined;
+		return server !== undefined && this.#options.names()?.includes(server) ? server : this.name;
 	}
 
 	headerParams(tool: string): readonly HeaderParam[] {

@@ -86,6 +86,8 @@ export interface Target {
 	known(request: ModernRequest, caller: PrincipalId): string | undefined;
 	/** Whether it speaks 2026-07-28 by itself; undefined when that was not tried. */
 	readonly speaksModern: boolean | undefined;
+	/** The server that a request is for, as far as its name says; else the endpoint. */
+	serverOf(message: RequestMessage): string;
 	/** The arguments that a tool wants repeated in headers, as far as that is known. */
 	headerParams(tool: string): readonly HeaderParam[];
 	/** Begins a conversation with a client's own `initialize`. Rejects with a SlipwayError. */
@@ -172,6 +174,10 @@ export class ServerTarget implements Target {
 		const ofServer = tools === undefined ? undefined : filterOf(tools);
 		return both(ofServer, this.#access.filterFor(name, this.#dependencies.membersOf));
 	};
+
+	serverOf(): string {
+		return this.name;
+	}
 
 	headerParams(tool: string): readonly HeaderParam[] {
 		return this.#dependencies.toolHeaders.of(this.name, tool);

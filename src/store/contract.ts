@@ -25,6 +25,8 @@ export interface StoredKey {
 	readonly scopes: readonly string[];
 	/** Milliseconds since 1970. */
 	readonly createdAtMs: number;
+	/** Calls of one server in a minute. */
+	readonly callsPerMinute?: number;
 	/** From then on it is worth nothing. Milliseconds since 1970. */
 	readonly expiresAtMs?: number;
 }

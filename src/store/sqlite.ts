@@ -18,9 +18,10 @@ const MIGRATIONS = [
 		spec TEXT NOT NULL, kind TEXT NOT NULL, record TEXT NOT NULL, learned_at_ms INTEGER NOT NULL, PRIMARY KEY (spec, kind)
 	) STRICT`,
 	`CREATE TABLE keys_2 (
-		name TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, scopes TEXT NOT NULL, created_at_ms INTEGER NOT NULL, expires_at_ms INTEGER
+		name TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, scopes TEXT NOT NULL, created_at_ms INTEGER NOT NULL, expires_at_ms INTEGER,
+		calls_per_minute INTEGER
 	) STRICT;
-	INSERT INTO keys_2 SELECT principal, hash, '["*","admin"]', CAST(1000 * unixepoch(created_at) AS INTEGER), NULL FROM keys;
+	INSERT INTO keys_2 SELECT principal, hash, '["*","admin"]', CAST(1000 * unixepoch(created_at) AS INTEGER), NULL, NULL FROM keys;
 	DROP TABLE keys; ALTER TABLE keys_2 RENAME TO keys`,
 ] as const;
 
@@ -45,11 +46,12 @@ const keySchema = z.object({
 	scopes: z.string(),
 	created_at_ms: z.number(),
 	expires_at_ms: z.number().nullable(),
+	calls_per_minute: z.number().nullable(),
 });
 
 function keysIn(database: DatabaseSync): KeyStore {
 	const list = database.prepare('SELECT * FROM keys ORDER BY name');
-	const save = database.prepare('INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)');
+	const save = database.prepare('INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?)');
 	const remove = database.prepare('DELETE FROM keys WHERE name = ?');
 	const version = database.prepare('PRAGMA data_version');
 	return {
@@ -57,16 +59,17 @@ function keysIn(database: DatabaseSync): KeyStore {
 			keySchema
 				.array()
 				.parse(list.all())
-				.map(({ name, hash, scopes, created_at_ms: createdAtMs, expires_at_ms: expiresAtMs }) => ({
+				.map(({ name, hash, scopes, ...row }) => ({
 					name,
 					hash,
 					// What is damaged allows nothing.
 					scopes: scopesSchema.safeParse(scopes).data ?? [],
-					createdAtMs,
-					...(expiresAtMs === null ? {} : { expiresAtMs }),
+					createdAtMs: row.created_at_ms,
+					...(row.expires_at_ms === null ? {} : { expiresAtMs: row.expires_at_ms }),
+					...(row.calls_per_minute === null ? {} : { callsPerMinute: row.calls_per_minute }),
 				})),
-		saveKey: ({ name, hash, scopes, createdAtMs, expiresAtMs = null }) => {
-			save.run(name, hash, JSON.stringify(scopes), createdAtMs, expiresAtMs);
+		saveKey: ({ name, hash, scopes, createdAtMs, expiresAtMs = null, callsPerMinute = null }) => {
+			save.run(name, hash, JSON.stringify(scopes), createdAtMs, expiresAtMs, callsPerMinute);
 		},
 		deleteKey: (name) => remove.run(name).changes > 0,
 		keysVersion: () => Number(version.get()?.['data_version'] ?? 0),

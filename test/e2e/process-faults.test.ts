@@ -74,6 +74,7 @@ async function makePlace(t: TestContext): Promise<Place> {
 				SLIPWAY_API_KEY: API_KEY,
 				// What is started is what is asked for.
 				SLIPWAY_WARM: '0',
+				SLIPWAY_CALLS_PER_MINUTE: '0',
 				...settings,
 			});
 			processes.push(started);

@@ -59,6 +59,7 @@ async function makePlace(t: TestContext): Promise<Place> {
 			const started = startSlipway(['all'], {
 				// Containers are counted here.
 				SLIPWAY_WARM: '0',
+				SLIPWAY_CALLS_PER_MINUTE: '0',
 				SLIPWAY_PORT: String(port),
 				SLIPWAY_DATA: data,
 				SLIPWAY_CATALOG: folder,

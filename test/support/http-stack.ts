@@ -98,7 +98,7 @@ export async function startHttpStack(t: TestContext, options: StackOptions = {})
 	let killed = false;
 	const mortal = new Proxy(store, { get: (all, name) => (killed ? () => undefined : Reflect.get(all, name)) });
 	const gateway = new Gateway({
-		config: { ...readConfig({ SLIPWAY_WARM: '0' }), port: 0, ...options.config },
+		config: { ...readConfig({ SLIPWAY_WARM: '0', SLIPWAY_CALLS_PER_MINUTE: '0' }), port: 0, ...options.config },
 		apiKey: options.apiKey === null ? undefined : (options.apiKey ?? API_KEY),
 		launcher,
 		store: mortal,

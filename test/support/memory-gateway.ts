@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { toSlipwayError } from '../../src/errors.ts';
+import { CallBudgets } from '../../src/http/call-budgets.ts';
 import { Conversations } from '../../src/http/conversations.ts';
 import { sendError } from '../../src/http/respond.ts';
 import { Sessions } from '../../src/http/sessions.ts';
@@ -62,6 +63,7 @@ export class MemoryGateway {
 		SESSION_LIMITS.idleMs,
 	);
 	readonly conversations = new Conversations({ metrics, log: SILENT_LOG }, this.tenants);
+	readonly budgets = new CallBudgets({ perMinuteDefault: 0, perMinuteOf: () => undefined });
 	readonly #targets: TargetDependencies;
 
 	constructor(habits: Readonly<Record<string, Habits>>) {
@@ -114,11 +116,14 @@ export class MemoryGateway {
 			principal: { id: principal as PrincipalId, access: UNBOUNDED },
 			target: this.target(path),
 			draining: false,
+			budgets: this.budgets,
 			rpcId: null,
 		};
-		serveStreamable({ tenants: this.tenants, sessions: this.sessions, conversations: this.conversations }, visit).catch(
-			(error: unknown) =>
-				sendError(request, fake.response, { error: toSlipwayError(error), id: visit.rpcId, requestId: 'test' }),
+		serveStreamable(
+			{ tenants: this.tenants, sessions: this.sessions, conversations: this.conversations, budgets: this.budgets },
+			visit,
+		).catch((error: unknown) =>
+			sendError(request, fake.response, { error: toSlipwayError(error), id: visit.rpcId, requestId: 'test' }),
 		);
 		return fake;
 	}

@@ -4,6 +4,7 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { type SlipwayError, toSlipwayError } from '../../src/errors.ts';
+import { CallBudgets } from '../../src/http/call-budgets.ts';
 import { Conversations } from '../../src/http/conversations.ts';
 import { sendError } from '../../src/http/respond.ts';
 import { Sessions } from '../../src/http/sessions.ts';
@@ -115,6 +116,7 @@ export class SimulatedGateway {
 	readonly tenants: SeenTenants;
 	readonly sessions: Sessions;
 	readonly conversations: Conversations;
+	readonly #budgets = new CallBudgets({ perMinuteDefault: 0, perMinuteOf: () => undefined });
 	/** Those that are under way, and those of whose Instances some have not ended. */
 	readonly attempts = new Set<Attempt>();
 	/** The Instances that the launcher gave it for somebody, and that have not ended. */
@@ -176,11 +178,12 @@ export class SimulatedGateway {
 			principal: { id: principal as PrincipalId, access: UNBOUNDED },
 			target: new ServerTarget(server, this.#targets, UNBOUNDED),
 			draining: this.draining,
+			budgets: this.#budgets,
 			rpcId: null,
 		};
-		serveStreamable({ tenants: this.tenants, sessions: this.sessions, conversations: this.conversations }, visit).catch(
-			(error: unknown) =>
-				sendError(request, fake.response, { error: toSlipwayError(error), id: visit.rpcId, requestId: 'simulated' }),
+		const { tenants, sessions, conversations } = this;
+		serveStreamable({ tenants, sessions, conversations, budgets: this.#budgets }, visit).catch((error: unknown) =>
+			sendError(request, fake.response, { error: toSlipwayError(error), id: visit.rpcId, requestId: 'simulated' }),
 		);
 		return fake;
 	}

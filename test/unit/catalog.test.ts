@@ -84,6 +84,7 @@ test('an entry with every field keeps every field', () => {
 		callTimeout: 1.5,
 		idleStop: 86_400,
 		snapshot: false,
+		callsPerMinute: 30,
 		tools: { allow: ['read*'], deny: ['*secret*'] },
 		warm: 2,
 		isolation: 'shared',
@@ -115,6 +116,7 @@ test('an entry with every field keeps every field', () => {
 		callTimeoutMs: 1500,
 		idleStopMs: 86_400_000,
 		snapshot: false,
+		callsPerMinute: 30,
 		tools: { allow: ['read*'], deny: ['*secret*'] },
 		warm: 2,
 		isolation: 'shared',
@@ -152,7 +154,7 @@ test('a message names the file, the line and column, the place, the fix and the 
 	const text = '{\n  "servers": {\n    "memory": {\n      "npmm": "one@1.0.0"\n    }\n  }\n}\n';
 	assert.equal(
 		messageOf(() => parseCatalog(text, 'catalog.json')),
-		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, image, title, description, command, args, env, volumes, mounts, resources, user, callTimeout, idleStop, snapshot, tools, warm, isolation, replicas, enabled; did you mean "npm"?',
+		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, image, title, description, command, args, env, volumes, mounts, resources, user, callTimeout, idleStop, snapshot, callsPerMinute, tools, warm, isolation, replicas, enabled; did you mean "npm"?',
 	);
 });
 
@@ -508,6 +510,7 @@ test('an entry’s hash is the same for the same entry and image, and another fo
 		{ idleStop: 61 },
 		{ snapshot: false },
 		{ warm: 1 },
+		{ callsPerMinute: 5 },
 		{ tools: { deny: ['x'] } },
 	])
 		assert.equal(hashEntry(parseServer({ ...entry, ...said }), id), hash, 'its containers are the same');
