@@ -141,6 +141,20 @@ export const ERRORS = Object.freeze({
 		'The API key is missing or wrong.',
 		'Send the header `Authorization: Bearer <key>`.',
 	),
+	SLIPWAY_TOKEN_INVALID: row(
+		401,
+		RPC_CODES.unauthenticated,
+		'info',
+		'The access token is not one that this gateway takes.',
+		'See `data.reason`; get a token for this resource from the authorization server that the resource metadata names.',
+	),
+	SLIPWAY_SCOPE_MISSING: row(
+		403,
+		RPC_CODES.forbidden,
+		'info',
+		'The caller may not do this.',
+		'Get a token with the scopes in `data.scopes`.',
+	),
 	SLIPWAY_HOST_REFUSED: row(
 		403,
 		RPC_CODES.forbidden,
@@ -501,6 +515,14 @@ export const ERRORS = Object.freeze({
 		'See `docker compose ps launcher` and its logs; it recovers by itself.',
 		true,
 	),
+	SLIPWAY_ISSUER_UNREACHABLE: row(
+		503,
+		RPC_CODES.unavailable,
+		'warn',
+		'The authorization server cannot be asked for the keys of its tokens.',
+		'Look whether the gateway reaches the issuer; it recovers by itself.',
+		true,
+	),
 	SLIPWAY_DRAINING: row(
 		503,
 		RPC_CODES.unavailable,
@@ -548,6 +570,8 @@ export interface ErrorDetails {
 	readonly requested?: string;
 	/** What the client would have to be able to do, as `ClientCapabilities`. */
 	readonly requiredCapabilities?: object;
+	/** The scopes that the request needs, all of them. */
+	readonly scopes?: readonly string[];
 	readonly retryAfterSeconds?: number;
 }
 
