@@ -57,6 +57,17 @@ describe('keys of the issuer', () => {
 		assert.equal(issuer.keysAsked, 2);
 	});
 
+	test('one without an id is found where there is no other', async (t) => {
+		const { issuer, verifier, pass } = await startBench(t);
+		const forge = (): Promise<string> =>
+			issuer.forge({ aud: GATEWAY, jti: crypto.randomUUID() }, { header: { kid: undefined } });
+		await verifier.verify(await forge());
+		issuer.useKeys([issuer.key, await makeKey()]);
+		pass(keysAgeMsMax);
+		const told = { code: 'SLIPWAY_TOKEN_INVALID', message: /does not say which key/ };
+		await assert.rejects(verifier.verify(await forge()), told);
+	});
+
 	test('ids that nobody has do not make us ask again and again', async (t) => {
 		const { issuer, verifier, pass } = await startBench(t);
 		const evil = await makeKey();
@@ -137,7 +148,7 @@ describe('an issuer that is down', () => {
 		await assert.rejects(verifier.verify(good), UNREACHABLE);
 		const waitedMs = performance.now() - startedAtMs;
 		assert.ok(waitedMs >= OAUTH_LIMITS.fetchTimeoutMs - 100, `${waitedMs} ms`);
-		assert.ok(waitedMs < 2 * OAUTH_LIMITS.fetchTimeoutMs, `${waitedMs} ms`);
+		assert.ok(waitedMs < 4 * OAUTH_LIMITS.fetchTimeoutMs, `${waitedMs} ms`);
 	});
 });
 
@@ -168,6 +179,18 @@ describe('the metadata of an issuer', () => {
 			await assert.rejects(verifier.verify(good), { ...UNREACHABLE, message: reason });
 		});
 	}
+
+	test('that is wrong in one place is told of rather than that there is none in another', async (t) => {
+		const { issuer, verifier, token } = await startBench(t);
+		const good = await token();
+		issuer.played.set('/.well-known/oauth-authorization-server', { status: 404, body: '' });
+		issuer.played.set('/.well-known/openid-configuration', json({ issuer: 'https://id.example.com' }));
+		await assert.rejects(verifier.verify(good), { ...UNREACHABLE, message: /names another issuer/ });
+		// What is wrong in one place may be right in another.
+		issuer.played.set('/.well-known/oauth-authorization-server', json({ issuer: 'https://id.example.com' }));
+		issuer.played.delete('/.well-known/openid-configuration');
+		assert.ok(await new TokenVerifier({ issuer: issuer.issuer, audience: [GATEWAY] }).verify(good));
+	});
 
 	test('is looked for where OAuth has it, then where OpenID Connect has it', async (t) => {
 		const { issuer, verifier, token } = await startBench(t, { path: '/tenant/one' });
@@ -206,7 +229,8 @@ test('an issuer has an https URL, or is on this machine', () => {
 		'ftp://localhost',
 		'https://id.example.com?x',
 		'https://id.example.com#x',
-		'https://user:secret@id.example.com',
+		'https://user@id.example.com',
+		'https://:secret@id.example.com',
 	])
 		assert.throws(() => make(issuer), { code: 'SLIPWAY_CONFIG_INVALID' }, issuer);
 });

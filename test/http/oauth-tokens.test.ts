@@ -19,6 +19,9 @@ const GATEWAY = 'https://mcp.example.com';
 const MEMORY = resourceOf(GATEWAY, '/servers/memory/mcp');
 const FILES = resourceOf(GATEWAY, '/servers/files/mcp');
 
+/** What every forged token says, and no error may. */
+const CANARY = 'canary of a claim';
+
 type Claims = Readonly<Record<string, unknown>>;
 
 interface Bench {
@@ -49,8 +52,10 @@ async function assertRefused(verified: Promise<Grant>, token: string, reason: Re
 		assert.ok(error instanceof SlipwayError);
 		assert.equal(error.code, 'SLIPWAY_TOKEN_INVALID');
 		assert.match(error.message, reason);
+		assert.match(error.message, /^The access token is not one that this gateway takes\. Its? [a-zA-Z ,]+\.$/);
 		const told = error.message + JSON.stringify(error.details);
 		for (const part of token.split('.')) assert.ok(part.length < 8 || !told.includes(part.slice(0, 8)), told);
+		assert.ok(!told.includes(CANARY), told);
 		return true;
 	});
 }
@@ -75,6 +80,15 @@ describe('tokens of the issuer', () => {
 		const { accessToken } = await issuer.appTokens(MEMORY);
 		const { subject, clientId, scopes } = await verifier.verify(accessToken, MEMORY);
 		assert.deepEqual({ subject, clientId, scopes }, { subject: 'alice', clientId: 'app', scopes: ['server:memory'] });
+	});
+
+	test('the client is where the issuer has it, if it is a name', async (t) => {
+		const { issuer, verifier } = await startBench(t);
+		const clientOf = async (claims: Claims): Promise<string | undefined> =>
+			(await verifier.verify(await issuer.forge({ aud: GATEWAY, ...claims }))).clientId;
+		assert.equal(await clientOf({ client_id: 'a', azp: 'b' }), 'a');
+		assert.equal(await clientOf({ azp: 'b' }), 'b');
+		for (const client of [undefined, 7, '', 'a\nb']) assert.equal(await clientOf({ client_id: client }), undefined);
 	});
 
 	test('one for the gateway is good for every server, and one for a server for that alone', async (t) => {
@@ -137,7 +151,11 @@ describe('what is no token of the issuer for us', () => {
 		test(name, async (t) => {
 			const { issuer, verifier } = await startBench(t);
 			const nowS = Math.floor(Date.now() / 1000);
-			const token = await issuer.forge({ aud: GATEWAY, ...(typeof given === 'function' ? given(nowS) : given) });
+			const token = await issuer.forge({
+				aud: GATEWAY,
+				canary: CANARY,
+				...(typeof given === 'function' ? given(nowS) : given),
+			});
 			await assertRefused(verifier.verify(token), token, reason);
 		});
 	}

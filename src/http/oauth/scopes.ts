@@ -90,7 +90,7 @@ function claimAt(claims: Readonly<Record<string, unknown>>, path: string): unkno
 	if (Object.hasOwn(claims, path)) return claims[path];
 	let value: unknown = claims;
 	for (const step of path.split('.')) {
-		if (typeof value !== 'object' || value === null || !Object.hasOwn(value, step)) return undefined;
+		if (typeof value !== 'object' || value === null) return undefined;
 		value = Reflect.get(value, step);
 	}
 	return value;

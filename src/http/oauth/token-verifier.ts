@@ -205,6 +205,7 @@ function reasonOf(error: unknown): string {
 	if (error instanceof errors.JWTClaimValidationFailed) return claimReason(error.claim);
 	if (error instanceof errors.JWSSignatureVerificationFailed || error instanceof errors.JWKSNoMatchingKey)
 		return 'It is not signed with a key of the issuer.';
+	if (error instanceof errors.JWKSMultipleMatchingKeys) return 'It does not say which key it is signed with.';
 	return 'It is no signed JWT.';
 }
 
