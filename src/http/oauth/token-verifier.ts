@@ -68,7 +68,7 @@ interface Verified {
 	readonly untilMs: number;
 }
 
-/** INVARIANT: nothing is kept beyond the end of its token, nor OAUTH_LIMITS.verifiedMsMax after it was looked at. */
+/** INVARIANT: no token is known again after its end, nor OAUTH_LIMITS.verifiedMsMax after it was looked at. */
 export class TokenVerifier {
 	readonly #issuer: Issuer;
 	readonly #audience: ReadonlySet<string>;
