@@ -95,6 +95,39 @@ export const SETTINGS = Object.freeze({
 		['gateway'],
 		'`none` lets everybody in who reaches the port; it is said in the log at every start.',
 	),
+	SLIPWAY_OAUTH_ISSUER: setting(
+		z.url({ protocol: /^https?$/, error: 'an http or https URL' }).optional(),
+		'none',
+		['gateway'],
+		'The authorization server whose access tokens are taken beside keys, exactly as its tokens have it in `iss`.',
+	),
+	SLIPWAY_OAUTH_AUDIENCE: setting(
+		z
+			.string()
+			.optional()
+			.transform((text) => text?.split(',').map((item) => item.trim())),
+		'the public URL',
+		['gateway'],
+		'What tokens for the gateway as a whole have in `aud`, separated by commas. A token for the URL of one endpoint is always good for that.',
+	),
+	SLIPWAY_OAUTH_SCOPES_CLAIM: setting(
+		text,
+		'none',
+		['gateway'],
+		'A claim, such as `groups` or `realm_access.roles`, whose values `SLIPWAY_OAUTH_SCOPES_MAP` has scopes for. Without it tokens carry scopes themselves.',
+	),
+	SLIPWAY_OAUTH_SCOPES_MAP: setting(
+		text,
+		'none',
+		['gateway'],
+		'What values of that claim allow, as JSON: `{"developers": ["group:coding"]}`.',
+	),
+	SLIPWAY_OAUTH_TOKEN_TYPE: setting(
+		z.enum(['at+jwt', 'JWT'], '`at+jwt` or `JWT`').default('at+jwt'),
+		'`at+jwt`',
+		['gateway'],
+		'What the header of access tokens has as its `typ`. `JWT` is for issuers that write that, or nothing.',
+	),
 	SLIPWAY_ALLOWED_HOSTS: setting(
 		list(/^[a-z0-9_.[\]:-]+$/i, 'names like `mcp.example.com` or `gateway:8080`, separated by commas'),
 		'none',
@@ -208,6 +241,18 @@ export interface Config {
 	readonly apiKey: string | undefined;
 	readonly apiKeyFile: string | undefined;
 	readonly auth: 'key' | 'none';
+	/** Where tokens are taken beside keys. */
+	readonly oauth:
+		| {
+				readonly issuer: string;
+				/** Undefined: the public URL. */
+				readonly audience: readonly string[] | undefined;
+				readonly scopesClaim: string | undefined;
+				/** As JSON. */
+				readonly scopesMap: string | undefined;
+				readonly tokenType: 'at+jwt' | 'JWT';
+		  }
+		| undefined;
 	readonly allowedHosts: readonly string[];
 	readonly allowedOrigins: readonly string[];
 	readonly sessionsPerPrincipalMax: number;
@@ -262,6 +307,16 @@ function toConfig(values: Values): Config {
 		apiKey: values.SLIPWAY_API_KEY,
 		apiKeyFile: values.SLIPWAY_API_KEY_FILE,
 		auth: values.SLIPWAY_AUTH,
+		oauth:
+			values.SLIPWAY_OAUTH_ISSUER === undefined
+				? undefined
+				: Object.freeze({
+						issuer: values.SLIPWAY_OAUTH_ISSUER,
+						audience: values.SLIPWAY_OAUTH_AUDIENCE,
+						scopesClaim: values.SLIPWAY_OAUTH_SCOPES_CLAIM,
+						scopesMap: values.SLIPWAY_OAUTH_SCOPES_MAP,
+						tokenType: values.SLIPWAY_OAUTH_TOKEN_TYPE,
+					}),
 		allowedHosts: Object.freeze([...loopback, host, ...values.SLIPWAY_ALLOWED_HOSTS]),
 		allowedOrigins: Object.freeze([
 			// As a browser writes them: without the port where it is HTTP's own.

@@ -146,7 +146,7 @@ export const ERRORS = Object.freeze({
 		RPC_CODES.forbidden,
 		'info',
 		'You may not use that.',
-		'Ask whoever runs Slipway for a key with the scope that is missing: `data.reason` says what for.',
+		'Get a key or a token with the scopes in `data.scopes`; where there are none, nobody may.',
 	),
 	SLIPWAY_KEY_INVALID: row(
 		400,
@@ -175,6 +175,13 @@ export const ERRORS = Object.freeze({
 		'info',
 		'There are as many keys as there may be.',
 		'Revoke those that nobody uses.',
+	),
+	SLIPWAY_TOKEN_INVALID: row(
+		401,
+		RPC_CODES.unauthenticated,
+		'info',
+		'The access token is not one that this gateway takes.',
+		'See `data.reason`; get a token for this resource from the authorization server that the resource metadata names.',
 	),
 	SLIPWAY_HOST_REFUSED: row(
 		403,
@@ -536,6 +543,14 @@ export const ERRORS = Object.freeze({
 		'See `docker compose ps launcher` and its logs; it recovers by itself.',
 		true,
 	),
+	SLIPWAY_ISSUER_UNREACHABLE: row(
+		503,
+		RPC_CODES.unavailable,
+		'warn',
+		'The authorization server cannot be asked for the keys of its tokens.',
+		'Look whether the gateway reaches the issuer; it recovers by itself.',
+		true,
+	),
 	SLIPWAY_DRAINING: row(
 		503,
 		RPC_CODES.unavailable,
@@ -583,6 +598,8 @@ export interface ErrorDetails {
 	readonly requested?: string;
 	/** What the client would have to be able to do, as `ClientCapabilities`. */
 	readonly requiredCapabilities?: object;
+	/** The scopes that the request needs, all of them. */
+	readonly scopes?: readonly string[];
 	readonly retryAfterSeconds?: number;
 }
 

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from './config.ts';
 import { SlipwayError } from './errors.ts';
 import { createAdminApp } from './http/admin.ts';
+import { authenticationOf, TokenAuthentication } from './http/authentication.ts';
 import { CallBudgets } from './http/call-budgets.ts';
 import type { Callers } from './http/callers.ts';
 import { Conversations } from './http/conversations.ts';
@@ -73,7 +74,7 @@ export class Gateway {
 		});
 		this.madeKey = config.auth === 'key' ? makeFirstKey(apiKey, store) : undefined;
 		this.#keys = openKeys(config, apiKey, store);
-		const authenticator = this.#keys ?? OPEN_TO_ALL;
+		const authenticator = this.#keys === undefined ? OPEN_TO_ALL : authenticationOf(this.#keys, config);
 		const tenants = new Tenants({
 			perPrincipalMax: config.sessionsPerPrincipalMax,
 			idleMsMax: config.sessionIdleMs,
@@ -124,6 +125,7 @@ export class Gateway {
 					warmth: (server) => this.#pool.warmth(server),
 					metrics,
 					authenticator,
+					metadata: authenticator instanceof TokenAuthentication ? (path) => authenticator.metadata(path) : undefined,
 					keys: this.#keys === undefined ? undefined : { ring: this.#keys, store },
 					version,
 					isDraining,

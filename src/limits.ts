@@ -216,7 +216,8 @@ export const WARM_LIMITS = Object.freeze({
 
 /** Who may use what. */
 export const POLICY_LIMITS = Object.freeze({
-	scopesMax: 64,
+	/** Of one caller. */
+	scopesMax: 256,
 	scopeCharsMax: 256,
 	keysMax: 1000,
 	keyNameCharsMax: 64,
@@ -329,6 +330,30 @@ export const DRAIN_LIMITS = Object.freeze({
 	pollMs: 50,
 	stopMs: 8_000,
 	totalMs: 30_000,
+});
+
+/** Tokens of an OAuth issuer, and what is asked of the issuer itself. */
+export const OAUTH_LIMITS = Object.freeze({
+	/** A longer token is refused before anything of it is read. */
+	tokenCharsMax: 8 * KIB,
+	/** OpenID Connect's own bound for `sub`. */
+	subjectCharsMax: 255,
+	/** How far the clocks of issuer and gateway may be apart. */
+	clockToleranceMs: 30_000,
+	/** One look at the issuer: its metadata and its keys. */
+	fetchTimeoutMs: 5_000,
+	documentBytesMax: 256 * KIB,
+	/** The issuer is not asked again sooner, whatever tokens come and whether it answered. */
+	refetchCooldownMs: 10_000,
+	/** Keys are asked for again when they are that old, since the issuer may have withdrawn one. */
+	keysAgeMsMax: 10 * 60_000,
+	/** Keys of an issuer that does not answer are used for so long. */
+	keysStaleMsMax: 24 * 60 * 60_000,
+	/** Tokens that were found good, and for how long they are taken for that without another look. */
+	verifiedMax: 4096,
+	verifiedMsMax: 60_000,
+	/** The value of a WWW-Authenticate header. */
+	challengeCharsMax: 4 * KIB,
 });
 
 /** Labels of metrics. */

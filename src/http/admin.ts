@@ -11,6 +11,7 @@ import type { Absence, Absences } from '../pool/absences.ts';
 import type { CrashView } from '../pool/crash-record.ts';
 import type { WarmView } from '../pool/warm-starts.ts';
 import { type KeysApiDependencies, keysApi } from './keys-api.ts';
+import { matchMetadataPath } from './oauth/resource-metadata.ts';
 import type { Authenticator, Principal } from './principal.ts';
 import { sendError } from './respond.ts';
 import type { Sessions } from './sessions.ts';
@@ -25,6 +26,8 @@ export interface AdminDependencies {
 	readonly warmth: (server: ServerView) => WarmView | undefined;
 	readonly metrics: Metrics;
 	readonly authenticator: Authenticator;
+	/** What clients are told of an endpoint as a protected resource; undefined where there are no tokens. */
+	readonly metadata: ((endpoint: string) => object) | undefined;
 	/** Where keys are changed; undefined where there are none to change. */
 	readonly keys: KeysApiDependencies | undefined;
 	readonly version: string;
@@ -35,6 +38,7 @@ export interface AdminDependencies {
 
 export function createAdminApp(dependencies: AdminDependencies): express.Express {
 	const { launcher, metrics, authenticator, version } = dependencies;
+	const principals = new WeakMap<Request, Principal>();
 	const app = express();
 	app.disable('x-powered-by');
 	app.disable('etag');
@@ -54,7 +58,11 @@ export function createAdminApp(dependencies: AdminDependencies): express.Express
 		const ready = Object.values(checks).every((check) => check === 'ok');
 		response.status(ready ? 200 : 503).json({ status: ready ? 'ok' : 'unavailable', version, checks });
 	});
-	const principals = new WeakMap<Request, Principal>();
+	app.use((request, response, next) => {
+		const endpoint = matchMetadataPath(request.path);
+		if (endpoint === undefined || dependencies.metadata === undefined) return next();
+		response.json(dependencies.metadata(endpoint));
+	});
 	app.use(async (request, _, next) => {
 		principals.set(request, await authenticator.authenticate(request));
 		next();
@@ -74,8 +82,7 @@ export function createAdminApp(dependencies: AdminDependencies): express.Express
 		}),
 	);
 	app.use((request, _, next) => {
-		if (!principals.get(request)?.access.admin)
-			throw new SlipwayError('SLIPWAY_FORBIDDEN', { reason: 'This needs the scope `admin`.' });
+		if (!principals.get(request)?.access.admin) throw new SlipwayError('SLIPWAY_FORBIDDEN', { scopes: ['admin'] });
 		next();
 	});
 	app.get('/status', async (_, response) => {
@@ -91,7 +98,8 @@ export function createAdminApp(dependencies: AdminDependencies): express.Express
 	app.use((error: unknown, request: Request, response: Response, _: NextFunction) => {
 		const told = toSlipwayError(error);
 		metrics.refusal(told.code);
-		sendError(request, response, { error: told, requestId: dependencies.requestIdOf(request) });
+		const challenge = authenticator.challenge(request, told, principals.get(request));
+		sendError(request, response, { error: told, requestId: dependencies.requestIdOf(request), challenge });
 	});
 	return app;
 }

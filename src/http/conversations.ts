@@ -44,7 +44,10 @@ export class Conversations {
 	find({ principal, target }: { principal: Principal; target: Target }, request: ModernRequest): Conversation {
 		const { key, client, ofCaller = new Map<string, Conversation>() } = this.#place({ principal, target }, request);
 		const found = findByState(ofCaller, request) ?? ofCaller.get(client);
-		if (found !== undefined) return found;
+		if (found !== undefined) {
+			found.target.become(target);
+			return found;
+		}
 		this.#tenants.makePlace(principal);
 		const conversation = new Conversation(this.#dependencies, {
 			principal,

@@ -9,14 +9,20 @@ import type { PrincipalId } from '../ids.ts';
 import { POLICY_LIMITS } from '../limits.ts';
 import { Access, UNBOUNDED } from '../policy/access.ts';
 import type { KeyStore, StoredKey } from '../store/contract.ts';
-import type { Authenticator, Principal } from './principal.ts';
+import { type Authenticator, bearerOf, type Principal } from './principal.ts';
 
 /** Everybody is the same caller. Only for `SLIPWAY_AUTH=none`. */
 export const OPEN_TO_ALL: Authenticator = Object.freeze({
 	authenticate: () => ANYONE,
+	challenge: () => undefined,
 });
 
 const ANYONE: Principal = Object.freeze({ id: 'anyone' as PrincipalId, access: UNBOUNDED });
+
+/** A key is not to be had by asking for it. */
+function challengeForKey(_: IncomingMessage, { code }: SlipwayError): string | undefined {
+	return code === 'SLIPWAY_UNAUTHENTICATED' ? 'Bearer realm="slipway"' : undefined;
+}
 
 /** The name of the caller that the first key belongs to. It may do everything. */
 export const OPERATOR = 'operator';
@@ -73,12 +79,19 @@ export class KeyRing implements Authenticator {
 		clearInterval(this.#polling);
 	}
 
-	/** The bearer key of the Authorization header; a query never counts, since queries end up in logs. */
-	authenticate({ headers }: IncomingMessage): Principal {
-		const presented = /^bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1];
-		const known = presented === undefined ? undefined : this.#byHash.get(hashKey(presented));
-		if (known === undefined || isExpired(known, Date.now())) throw new SlipwayError('SLIPWAY_UNAUTHENTICATED');
-		return known.principal;
+	authenticate(request: IncomingMessage): Principal {
+		const bearer = bearerOf(request);
+		const known = bearer === undefined ? undefined : this.find(bearer);
+		if (known === undefined) throw new SlipwayError('SLIPWAY_UNAUTHENTICATED');
+		return known;
+	}
+
+	readonly challenge = challengeForKey;
+
+	/** The caller whose key that is. */
+	find(key: string): Principal | undefined {
+		const known = this.#byHash.get(hashKey(key));
+		return known === undefined || isExpired(known, Date.now()) ? undefined : known.principal;
 	}
 
 	/** Reads the store again where it has changed, and tells of keys whose time is over. */

@@ -14,7 +14,6 @@ import { type ErrorCode, SlipwayError, toSlipwayError } from '../errors.ts';
 import type { Launcher, ServerView } from '../launcher/contract.ts';
 import { HTTP_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
-import type { RpcId } from '../mcp/jsonrpc.ts';
 import type { Metrics } from '../metrics.ts';
 import { AggregateTarget } from '../pool/aggregate-target.ts';
 import { ServerTarget, type Target, type TargetDependencies } from '../pool/target.ts';
@@ -22,7 +21,7 @@ import type { Callers } from './callers.ts';
 import { type Doors, guard, pathOf } from './guards.ts';
 import { serveSse, serveSseMessage } from './http-sse.ts';
 import type { Authenticator, Principal } from './principal.ts';
-import { sendError, toRpcText } from './respond.ts';
+import { type Refusal, sendError, toRpcText } from './respond.ts';
 import { serveStreamable } from './streamable.ts';
 import type { Visit } from './visit.ts';
 
@@ -123,6 +122,7 @@ export class Listener {
 	async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
 		const { authenticator, callers } = this.#options;
 		let visit: Visit | undefined;
+		let principal: Principal | undefined;
 		try {
 			guard(request, this.#doors);
 			const path = pathOf(request);
@@ -131,17 +131,21 @@ export class Listener {
 			const isElsewhere = name === undefined && aggregate === null;
 			const reads = request.method === 'GET' || request.method === 'HEAD';
 			if (isElsewhere && (reads || ADMIN_PATH.test(path))) return void this.#admin(request, response);
-			const principal = await authenticator.authenticate(request);
+			principal = await authenticator.authenticate(request);
+			callers.tenants.seen(principal);
 			if (isElsewhere) throw new SlipwayError('SLIPWAY_PATH_UNKNOWN');
 			const target =
 				name === undefined ? this.#findAggregate(principal, path, aggregate?.[1]) : this.#findServer(principal, name);
 			const draining = this.#options.isDraining();
 			const requestId = this.#requestIdOf(request);
 			const { budgets } = callers;
-			visit = { request, response, requestId, principal, target, draining, budgets, rpcId: null };
+			const challenge = (error: SlipwayError): string | undefined => authenticator.challenge(request, error, principal);
+			visit = { request, response, requestId, principal, target, draining, budgets, challenge, rpcId: null };
 			await ENDPOINTS[endpoint]?.(callers, visit);
 		} catch (error) {
-			this.#refuse(request, response, { error: toSlipwayError(error), id: visit?.rpcId ?? null });
+			const refusal = toSlipwayError(error);
+			const challenge = authenticator.challenge(request, refusal, principal);
+			this.#refuse(request, response, { error: refusal, id: visit?.rpcId ?? null, challenge });
 		}
 	}
 
@@ -150,7 +154,7 @@ export class Listener {
 		const { state } = this.#options.launcher;
 		if (!access.mayUse(name, this.#options.targets.membersOf)) throw forbidden(`server:${name}`);
 		const server = state.servers.find((candidate) => candidate.name === name);
-		if (server?.enabled) return new ServerTarget(server, this.#options.targets, access);
+		if (server?.enabled) return new ServerTarget(server, this.#options.targets, () => access);
 		if (server !== undefined) throw new SlipwayError('SLIPWAY_SERVER_DISABLED', { server: server.name });
 		// With no catalog seen yet, nothing can be said about a name.
 		throw new SlipwayError(state.catalog.revision === 0 ? 'SLIPWAY_LAUNCHER_UNREACHABLE' : 'SLIPWAY_SERVER_UNKNOWN');
@@ -174,7 +178,7 @@ export class Listener {
 	#refuse(
 		request: IncomingMessage,
 		response: ServerResponse,
-		{ error, id }: { error: SlipwayError; id: RpcId | null },
+		{ error, id, challenge }: Omit<Refusal, 'requestId'>,
 	): void {
 		const requestId = this.#requestIdOf(request);
 		this.#options.metrics.refusal(error.code);
@@ -186,7 +190,7 @@ export class Listener {
 			httpStatus: row.httpStatus,
 			...(code === 'SLIPWAY_INTERNAL' && cause instanceof Error ? { stack: cause.stack ?? '' } : {}),
 		});
-		sendError(request, response, { error, id, requestId });
+		sendError(request, response, { error, requestId, challenge, ...(id === undefined ? {} : { id }) });
 	}
 
 	/** The client's own id of the request where it is a plain one, so that its logs and ours can be joined. */
@@ -201,7 +205,7 @@ export class Listener {
 }
 
 function forbidden(scope: string): SlipwayError {
-	return new SlipwayError('SLIPWAY_FORBIDDEN', { reason: `This needs the scope \`${scope}\`.` });
+	return new SlipwayError('SLIPWAY_FORBIDDEN', { scopes: [scope] });
 }
 
 /** What Node could not read as HTTP, in the words of the table. */

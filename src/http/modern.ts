@@ -46,6 +46,7 @@ export function serveModern({ conversations }: Callers, visit: Visit, request: M
 		requestId: visit.requestId,
 		expected: 1,
 		headers: {},
+		challenge: visit.challenge,
 		hold: () => conversation.hold(),
 		replay: undefined,
 		primed: false,

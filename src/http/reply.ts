@@ -26,6 +26,8 @@ export interface HttpReplyOptions {
 	readonly replay: ReplayStore | undefined;
 	/** Whether a stream begins with an event without a message (revision 2025-11-25). */
 	readonly primed: boolean;
+	/** The WWW-Authenticate header of an error that is the whole answer. */
+	readonly challenge?: (error: SlipwayError) => string | undefined;
 	/** The HTTP status of an answer that is not streamed, where it is not always 200. */
 	readonly statusOf?: (answer: ResponseMessage) => number;
 	/** Called once, when nothing more will be written; with whether all was said that there was to say. */
@@ -78,7 +80,8 @@ export class HttpReply implements Reply, Carrier {
 	fail(id: RpcId, error: SlipwayError): void {
 		const { request, response, requestId } = this.#options;
 		if (!this.attached && this.#record === undefined) return;
-		if (this.#stream === undefined) sendError(request, response, { error, id, requestId });
+		const challenge = this.#options.challenge?.(error);
+		if (this.#stream === undefined) sendError(request, response, { error, id, requestId, challenge });
 		else this.#send(this.#stream, toRpcText(id, error, requestId));
 		this.#done();
 	}

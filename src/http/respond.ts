@@ -45,11 +45,20 @@ export function sendMessage(
 	endWithin(response, text);
 }
 
+/** What a request is refused with. */
+export interface Refusal {
+	readonly error: SlipwayError;
+	readonly id?: RpcId | null;
+	readonly requestId: string;
+	/** The WWW-Authenticate header, where another caller may come further. */
+	readonly challenge?: string | undefined;
+}
+
 /** Answers a request with an error, and nothing more of its body is taken. */
 export function sendError(
 	request: IncomingMessage,
 	response: ServerResponse,
-	{ error, id = null, requestId }: { error: SlipwayError; id?: RpcId | null; requestId: string },
+	{ error, id = null, requestId, challenge }: Refusal,
 ): void {
 	if (response.headersSent) {
 		response.destroy();
@@ -61,7 +70,7 @@ export function sendError(
 		...COMMON_HEADERS,
 		'content-type': 'application/json',
 		'x-request-id': requestId,
-		...(code === 'SLIPWAY_UNAUTHENTICATED' ? { 'www-authenticate': 'Bearer realm="slipway"' } : {}),
+		...(challenge === undefined ? {} : { 'www-authenticate': challenge }),
 		...(code === 'SLIPWAY_METHOD_NOT_ALLOWED'
 			? { allow: /^\/(?:servers\/|groups\/|mcp)/.test(request.url ?? '') ? 'POST, GET, DELETE' : 'GET, HEAD' }
 			: {}),

@@ -73,6 +73,7 @@ export class Sessions {
 		const session = this.#sessions.get(id as SessionId) ?? this.#takeUp(id as SessionId, of);
 		if (session === undefined || session.principal.id !== of.principal.id || session.target.name !== of.target.name)
 			throw new SlipwayError('SLIPWAY_SESSION_UNKNOWN');
+		session.target.become(of.target);
 		return session;
 	}
 

@@ -93,7 +93,7 @@ function postBatch(session: Session, visit: Visit, values: readonly unknown[]): 
 
 function openReply(
 	session: Session,
-	{ request, response, requestId }: Visit,
+	{ request, response, requestId, challenge }: Visit,
 	expected: number,
 	headers: Readonly<Record<string, string>> = {},
 ): HttpReply {
@@ -103,6 +103,7 @@ function openReply(
 		requestId,
 		expected,
 		headers,
+		challenge,
 		hold: () => session.hold(),
 		// Before there is a session there is none to come back to.
 		replay: session.revision === undefined ? undefined : session.replay,

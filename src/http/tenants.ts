@@ -42,6 +42,8 @@ export interface TenantsOptions {
 export class Tenants {
 	readonly #options: TenantsOptions;
 	readonly #tenants = new Set<Tenant>();
+	/** Of callers who have to say who they are again and again: until when it is known. Milliseconds since 1970. */
+	readonly #knownUntilMs = new Map<PrincipalId, number>();
 	#stopped = false;
 
 	constructor(options: TenantsOptions) {
@@ -91,6 +93,11 @@ export class Tenants {
 		return abandoned !== undefined;
 	}
 
+	/** A caller has said who it is. To be told of each request. */
+	seen({ id, expiresAtMs }: Principal): void {
+		if (expiresAtMs !== undefined) this.#knownUntilMs.set(id, Math.max(expiresAtMs, this.#knownUntilMs.get(id) ?? 0));
+	}
+
 	/** Ends all of a caller, or has them go on with what it may use now, when it comes back. */
 	dismiss(principal: PrincipalId, how: 'end' | 'suspend'): void {
 		for (const tenant of this.#tenants)
@@ -99,6 +106,11 @@ export class Tenants {
 
 	/** Keeps streams alive and ends what is past its time. To be called every second or so. */
 	tick(nowMs: number): void {
+		for (const [principal, untilMs] of this.#knownUntilMs)
+			if (untilMs <= Date.now()) {
+				this.#knownUntilMs.delete(principal);
+				this.dismiss(principal, 'suspend');
+			}
 		for (const tenant of this.#tenants) {
 			tenant.tick(nowMs);
 			if (this.#isExpired(tenant, nowMs)) void tenant.end('patient');

@@ -17,6 +17,8 @@ export interface Visit {
 	/** While we drain, what runs may end, and nothing new begins. */
 	readonly draining: boolean;
 	readonly budgets: CallBudgets;
+	/** The WWW-Authenticate header of a refusal. */
+	readonly challenge: (error: SlipwayError) => string | undefined;
 	/** The id of the JSON-RPC request, as soon as it is known: what is answered with an error then carries it. */
 	rpcId: RpcId | null;
 }

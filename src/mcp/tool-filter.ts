@@ -11,8 +11,10 @@ import { editMembers, elementTexts, memberText } from './text.ts';
 /** Which tools of a server somebody may use. */
 export interface ToolFilter {
 	allows(tool: string): boolean;
-	/** Whether the server's prompts and resources are out of reach. */
-	readonly toolsOnly: boolean;
+	/** The scopes with which a tool that is not allowed would be; none where nobody may use it. */
+	scopesFor(tool: string): readonly string[];
+	/** The scopes with which all else of the server would be in reach, where tools alone are. */
+	readonly toolsOnly: readonly string[] | undefined;
 }
 
 /** Lists, and the member of their results that holds the entries. */
@@ -32,16 +34,12 @@ function check({ method, params = {} }: RequestMessage, filter: ToolFilter): voi
 		const name = own(params, 'name');
 		// Without a name the server refuses it itself.
 		if (typeof name === 'string' && !filter.allows(name))
-			throw new SlipwayError('SLIPWAY_FORBIDDEN', { reason: 'This tool is not among those that you may call.' });
-	} else if (filter.toolsOnly && !OF_TOOLS.test(method) && !LIST_MEMBERS.has(method)) {
-		throw beyondTools();
-	} else if (filter.toolsOnly && method === 'subscriptions/listen' && listensToResources(params)) {
-		throw beyondTools();
+			throw new SlipwayError('SLIPWAY_FORBIDDEN', { scopes: filter.scopesFor(name) });
+		return;
 	}
-}
-
-function beyondTools(): SlipwayError {
-	return new SlipwayError('SLIPWAY_FORBIDDEN', { reason: 'Of this server you may use tools, and nothing else.' });
+	const isOfTools = LIST_MEMBERS.has(method) || (OF_TOOLS.test(method) && !listensToResources(method, params));
+	if (filter.toolsOnly !== undefined && !isOfTools)
+		throw new SlipwayError('SLIPWAY_FORBIDDEN', { scopes: filter.toolsOnly });
 }
 
 /**
@@ -56,7 +54,8 @@ function withoutDoubles(text: string, { method, params = {} }: RequestMessage): 
 	});
 }
 
-function listensToResources(params: object): boolean {
+function listensToResources(method: string, params: object): boolean {
+	if (method !== 'subscriptions/listen') return false;
 	const notifications = own(params, 'notifications');
 	return isObject(notifications) && own(notifications, 'resourceSubscriptions') !== undefined;
 }
@@ -66,7 +65,7 @@ export function filterList(method: string, result: string, filter: ToolFilter): 
 	const member = LIST_MEMBERS.get(method);
 	const list = member === undefined ? undefined : memberText(result, member);
 	if (member === undefined || list === undefined) return result;
-	if (method !== 'tools/list') return filter.toolsOnly ? editMembers(result, { [member]: '[]' }) : result;
+	if (method !== 'tools/list') return filter.toolsOnly !== undefined ? editMembers(result, { [member]: '[]' }) : result;
 	const values: unknown = JSON.parse(list);
 	if (!Array.isArray(values)) return result;
 	const kept = elementTexts(list).filter((_, index) => {

@@ -66,7 +66,11 @@ export class Access {
 	filterFor(server: string, membersOf: MembersOf): ToolFilter | undefined {
 		if (this.#hasWhole(server, membersOf)) return undefined;
 		const patterns = this.#tools.filter((one) => one.server(server)).map(({ tool }) => tool);
-		return { allows: (tool) => patterns.some((matches) => matches(tool)), toolsOnly: true };
+		return {
+			allows: (tool) => patterns.some((matches) => matches(tool)),
+			scopesFor: (tool) => [isScope(`tool:${server}/${tool}`) ? `tool:${server}/${tool}` : `server:${server}`],
+			toolsOnly: [`server:${server}`],
+		};
 	}
 
 	#hasWhole(server: string, membersOf: MembersOf): boolean {
@@ -90,7 +94,8 @@ export function filterOf({ allow, deny = [] }: ToolRules): ToolFilter | undefine
 	return {
 		allows: (tool) =>
 			(allowed === undefined || allowed.some((matches) => matches(tool))) && !denied.some((matches) => matches(tool)),
-		toolsOnly: false,
+		scopesFor: () => [],
+		toolsOnly: undefined,
 	};
 }
 
@@ -99,7 +104,12 @@ export function both(one: ToolFilter | undefined, other: ToolFilter | undefined)
 	if (one === undefined || other === undefined) return one ?? other;
 	return {
 		allows: (tool) => one.allows(tool) && other.allows(tool),
-		toolsOnly: one.toolsOnly || other.toolsOnly,
+		// What one of them forbids in spite of any scope is not to be had.
+		scopesFor: (tool) => {
+			const asked = [one, other].filter((filter) => !filter.allows(tool)).map((filter) => filter.scopesFor(tool));
+			return asked.some((scopes) => scopes.length === 0) ? [] : asked.flat();
+		},
+		toolsOnly: one.toolsOnly ?? other.toolsOnly,
 	};
 }
 

@@ -42,13 +42,17 @@ export class AggregateTarget implements Target {
 	readonly callTimeoutMs: number = SESSION_LIMITS.callTimeoutMsMax;
 	/** Its servers were told of one client, whatever they speak. */
 	readonly speaksModern = undefined;
-	readonly #options: AggregateTargetOptions;
+	#options: AggregateTargetOptions;
 	readonly #dependencies: TargetDependencies;
 
 	constructor(options: AggregateTargetOptions, dependencies: TargetDependencies) {
 		this.name = options.name;
 		this.#options = options;
 		this.#dependencies = dependencies;
+	}
+
+	become(other: Target): void {
+		if (other instanceof AggregateTarget) this.#options = other.#options;
 	}
 
 	get served(): boolean {
@@ -149,7 +153,7 @@ export class AggregateTarget implements Target {
 	#target(name: string): ServerTarget {
 		const server = this.#dependencies.find(name);
 		if (server === undefined) throw new Error(`${name} is not served`);
-		return new ServerTarget(server, this.#dependencies, this.#options.access);
+		return new ServerTarget(server, this.#dependencies, () => this.#options.access);
 	}
 
 	/** A server that cannot be started is absent: the log says so, and /status as long as it is. */

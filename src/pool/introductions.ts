@@ -75,7 +75,7 @@ export class Introductions {
 	}
 
 	async #introduce(server: ServerView): Promise<void> {
-		const target = new ServerTarget(server, this.#targets, UNBOUNDED);
+		const target = new ServerTarget(server, this.#targets, () => UNBOUNDED);
 		const { log } = this.#targets;
 		this.#tried.set(server.name, server.spec);
 		try {

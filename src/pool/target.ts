@@ -82,6 +82,8 @@ export interface Target {
 	readonly callTimeoutMs: number;
 	/** Whether it is in the catalog, and enabled. */
 	readonly served: boolean;
+	/** The same endpoint for the same caller, who may use something else by now. */
+	become(other: Target): void;
 	/** The result of a request of the second era that is known without an Instance, as JSON. */
 	known(request: ModernRequest, caller: PrincipalId): string | undefined;
 	/** Whether it speaks 2026-07-28 by itself; undefined when that was not tried. */
@@ -116,17 +118,21 @@ export class ServerTarget implements Target {
 	readonly name: string;
 	/** What it has said of itself. */
 	readonly snapshots: ServerSnapshots;
-	readonly #access: Access;
+	#access: () => Access;
 	readonly #server: ServerView;
 	readonly #dependencies: TargetDependencies;
 
-	/** @param access what its caller may use */
-	constructor(server: ServerView, dependencies: TargetDependencies, access: Access) {
+	/** @param access what its caller may use now */
+	constructor(server: ServerView, dependencies: TargetDependencies, access: () => Access) {
 		this.name = server.name;
 		this.#access = access;
 		this.#server = server;
 		this.#dependencies = dependencies;
 		this.snapshots = new ServerSnapshots(dependencies.snapshots, () => this.#view);
+	}
+
+	become(other: Target): void {
+		if (other instanceof ServerTarget) this.#access = other.#access;
 	}
 
 	get served(): boolean {
@@ -172,7 +178,7 @@ export class ServerTarget implements Target {
 	readonly #filter = (): ToolFilter | undefined => {
 		const { tools, name } = this.#view;
 		const ofServer = tools === undefined ? undefined : filterOf(tools);
-		return both(ofServer, this.#access.filterFor(name, this.#dependencies.membersOf));
+		return both(ofServer, this.#access().filterFor(name, this.#dependencies.membersOf));
 	};
 
 	serverOf(): string {

@@ -102,7 +102,11 @@ export class MemoryGateway {
 			const names = (): readonly string[] => servers.map(({ name }) => name);
 			return new AggregateTarget({ name: path, names, access: UNBOUNDED, version: 'test' }, this.#targets);
 		}
-		return new ServerTarget(servers.find(({ name }) => name === path) ?? assert.fail(path), this.#targets, UNBOUNDED);
+		return new ServerTarget(
+			servers.find(({ name }) => name === path) ?? assert.fail(path),
+			this.#targets,
+			() => UNBOUNDED,
+		);
 	}
 
 	/** Makes a request. What goes wrong is answered as the listener does. */
@@ -117,6 +121,7 @@ export class MemoryGateway {
 			target: this.target(path),
 			draining: false,
 			budgets: this.budgets,
+			challenge: () => undefined,
 			rpcId: null,
 		};
 		serveStreamable(

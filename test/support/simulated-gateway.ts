@@ -176,9 +176,10 @@ export class SimulatedGateway {
 			response: fake.response,
 			requestId: 'simulated',
 			principal: { id: principal as PrincipalId, access: UNBOUNDED },
-			target: new ServerTarget(server, this.#targets, UNBOUNDED),
+			target: new ServerTarget(server, this.#targets, () => UNBOUNDED),
 			draining: this.draining,
 			budgets: this.#budgets,
+			challenge: () => undefined,
 			rpcId: null,
 		};
 		const { tenants, sessions, conversations } = this;

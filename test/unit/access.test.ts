@@ -39,7 +39,10 @@ describe('scopes', () => {
 	});
 
 	test('of tools leave prompts and resources out of reach', () => {
-		assert.equal(new Access(['tool:files/*']).filterFor('files', membersOf)?.toolsOnly, true);
+		const filter = new Access(['tool:files/read']).filterFor('files', membersOf);
+		assert.deepEqual(filter?.toolsOnly, ['server:files']);
+		assert.deepEqual(filter?.scopesFor('write'), ['tool:files/write']);
+		assert.deepEqual(filter?.scopesFor('no scope "'), ['server:files'], 'what no token can carry');
 	});
 
 	test('of a group are its endpoint, which one of its servers is not', () => {
@@ -95,7 +98,7 @@ describe('scopes', () => {
 		}
 		assert.equal(isScope(`tool:a/${'b'.repeat(POLICY_LIMITS.scopeCharsMax)}`), false);
 		assert.equal(
-			new Access(Array.from({ length: 100 }, (_, n) => `server:s${n}`)).scopes.length,
+			new Access(Array.from({ length: 300 }, (_, n) => `server:s${n}`)).scopes.length,
 			POLICY_LIMITS.scopesMax,
 		);
 	});
@@ -128,7 +131,8 @@ describe('what the catalog says of tools', () => {
 			['read', 'read_secrets', 'list', 'write'].filter((tool) => filter?.allows(tool)),
 			['read', 'list'],
 		);
-		assert.equal(filter?.toolsOnly, false);
+		assert.equal(filter?.toolsOnly, undefined);
+		assert.deepEqual(filter?.scopesFor('write'), []);
 		assert.equal(filterOf({ allow: [] })?.allows('anything'), false);
 		assert.equal(filterOf({ deny: ['write'] })?.allows('read'), true);
 	});
@@ -141,7 +145,12 @@ describe('what the catalog says of tools', () => {
 			['a', 'b', 'c'].filter((tool) => filter?.allows(tool)),
 			['a'],
 		);
-		assert.equal(filter?.toolsOnly, true);
+		assert.deepEqual(filter?.toolsOnly, ['server:s']);
+		assert.deepEqual(
+			['b', 'c'].map((tool) => filter?.scopesFor(tool)),
+			[[], ['tool:s/c']],
+			'no scope helps with what the catalog denies',
+		);
 		assert.equal(both(undefined, undefined), undefined);
 		assert.equal(both(one, undefined), one);
 		assert.equal(both(undefined, other), other);

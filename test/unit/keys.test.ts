@@ -170,7 +170,7 @@ describe('keys', () => {
 		[{ ...ci, scopes: [] }, /at least one scope/],
 		[{ ...ci, scopes: ['server:'] }, /scopes are/],
 		[{ ...ci, scopes: ['server:a b'] }, /scopes are/],
-		[{ ...ci, scopes: Array.from({ length: 65 }, (_, n) => `server:s${n}`) }, /64/],
+		[{ ...ci, scopes: Array.from({ length: 257 }, (_, n) => `server:s${n}`) }, /256/],
 		[{ ...ci, name: '' }, /`name`/],
 		[{ ...ci, name: 'Ci' }, /`name`/],
 		[{ ...ci, name: `a${'b'.repeat(64)}` }, /`name`/],
