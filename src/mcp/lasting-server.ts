@@ -11,11 +11,11 @@ import { BRIDGE_LIMITS, INSTANCE_LIMITS, SESSION_LIMITS } from '../limits.ts';
 import type { Call, CallOptions, LegacyServer, Standing } from './exchange.ts';
 import { isObject, type NotificationMessage, notificationText, own, type RequestMessage } from './jsonrpc.ts';
 import { type Answer, ask } from './own-request.ts';
+import { withAnswer } from './passing.ts';
 import { PendingCall } from './pending-call.ts';
 import type { SessionMemory } from './session-memory.ts';
 import { type ListPage, pageOf, SNAPSHOT_LISTS, type Snapshot } from './snapshot.ts';
 import { memberText } from './text.ts';
-import { watched } from './watched.ts';
 
 /** A conversation with one Instance, which has answered the client's `initialize`. */
 export interface Sitting {
@@ -352,10 +352,10 @@ export class LastingServer implements LegacyServer {
 	#send({ server }: Sitting, text: string, message: RequestMessage, options: CallOptions): Call {
 		const isTask = own(message.params ?? {}, 'task') !== undefined;
 		if (!isTask && !NOTED.has(message.method)) return server.request(text, message, options);
-		const exchange = watched(options.exchange, (_, answer) => {
-			if (!answer.ok) return;
-			if (isTask) this.#noteTask(answer.result);
-			else this.#note(message, server);
+		const exchange = withAnswer(options.exchange, (answer) => {
+			if (answer.message.ok && isTask) this.#noteTask(answer.message.result);
+			else if (answer.message.ok) this.#note(message, server);
+			return answer;
 		});
 		return server.request(text, message, { ...options, exchange });
 	}

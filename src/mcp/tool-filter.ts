@@ -3,9 +3,11 @@
  * it is refused before the server hears of it.
  */
 import { SlipwayError } from '../errors.ts';
-import type { Call, CallOptions, Exchange, LegacyServer, Question, Reply } from './exchange.ts';
-import { isObject, type NotificationMessage, own, type RequestMessage, type ResponseMessage } from './jsonrpc.ts';
+import type { Call, CallOptions, LegacyServer, Reply } from './exchange.ts';
+import { isObject, own, type RequestMessage } from './jsonrpc.ts';
 import type { ModernRequest, ModernServer } from './modern-server.ts';
+import type { Answer } from './own-request.ts';
+import { PassingLegacyServer, PassingModernServer, withAnswer, withReplyAnswer } from './passing.ts';
 import { editMembers, elementTexts, memberText } from './text.ts';
 
 /** Which tools of a server somebody may use. */
@@ -77,11 +79,7 @@ export function filterList(method: string, result: string, filter: ToolFilter): 
 }
 
 /** An answer to a list, without what the filter holds back. */
-function filterAnswer(
-	method: string,
-	{ text, message }: { readonly text: string; readonly message: ResponseMessage },
-	filter: ToolFilter,
-): { readonly text: string; readonly message: ResponseMessage } {
+function filterAnswer(method: string, { text, message }: Answer, filter: ToolFilter): Answer {
 	const result = message.ok ? memberText(text, 'result') : undefined;
 	if (!message.ok || result === undefined) return { text, message };
 	const filtered = filterList(method, result, filter);
@@ -90,112 +88,48 @@ function filterAnswer(
 }
 
 /** A server for one conversation of the first era. */
-export class FilteredLegacyServer implements LegacyServer {
-	readonly #server: LegacyServer;
+export class FilteredLegacyServer extends PassingLegacyServer {
 	readonly #filter: () => ToolFilter | undefined;
 
 	/** @param filter what holds now: it is asked at every request */
 	constructor(server: LegacyServer, filter: () => ToolFilter | undefined) {
-		this.#server = server;
+		super(server);
 		this.#filter = filter;
 	}
 
-	get inFlight(): number {
-		return this.#server.inFlight;
-	}
-
-	get ended(): Promise<SlipwayError> {
-		return this.#server.ended;
-	}
-
-	request(text: string, message: RequestMessage, options: CallOptions): Call {
+	override request(text: string, message: RequestMessage, options: CallOptions): Call {
 		const filter = this.#filter();
-		if (filter === undefined) return this.#server.request(text, message, options);
+		if (filter === undefined) return super.request(text, message, options);
 		check(message, filter);
 		const once = withoutDoubles(text, message);
-		if (!LIST_MEMBERS.has(message.method)) return this.#server.request(once, message, options);
-		const { exchange } = options;
-		const filtered: Exchange = {
-			takes: (other) => exchange.takes(other),
-			tell: (line, other) => exchange.tell(line, other),
-			ask: (question) => exchange.ask(question),
-			answer: (line, response) => {
-				const answer = filterAnswer(message.method, { text: line, message: response }, filter);
-				exchange.answer(answer.text, answer.message);
-			},
-			fail: (id, error) => exchange.fail(id, error),
-			drop: () => exchange.drop(),
-		};
-		return this.#server.request(once, message, { ...options, exchange: filtered });
-	}
-
-	notify(text: string, message: NotificationMessage): void {
-		this.#server.notify(text, message);
-	}
-
-	hold(): () => void {
-		return this.#server.hold();
+		const { method } = message;
+		if (!LIST_MEMBERS.has(method)) return super.request(once, message, options);
+		const exchange = withAnswer(options.exchange, (answer) => filterAnswer(method, answer, filter));
+		return super.request(once, message, { ...options, exchange });
 	}
 }
 
 /** A server for requests of the second era. */
-export class FilteredModernServer implements ModernServer {
-	readonly #server: ModernServer;
+export class FilteredModernServer extends PassingModernServer {
 	readonly #filter: () => ToolFilter | undefined;
 
 	/** @param filter what holds now: it is asked at every request */
 	constructor(server: ModernServer, filter: () => ToolFilter | undefined) {
-		this.#server = server;
+		super(server);
 		this.#filter = filter;
 	}
 
-	get inFlight(): number {
-		return this.#server.inFlight;
-	}
-
-	get ended(): Promise<SlipwayError> {
-		return this.#server.ended;
-	}
-
-	request(request: ModernRequest, reply: Reply): Call {
+	override request(request: ModernRequest, reply: Reply): Call {
 		const filter = this.#filter();
-		if (filter === undefined) return this.#server.request(request, reply);
+		if (filter === undefined) return super.request(request, reply);
 		const { message, text } = request;
 		const { method } = message;
 		check(message, filter);
 		const once = { ...request, text: withoutDoubles(text, message) };
-		if (!LIST_MEMBERS.has(method)) return this.#server.request(once, reply);
-		return this.#server.request(once, {
-			get attached() {
-				return reply.attached;
-			},
-			related: (line) => reply.related(line),
-			answer: (line, response) => {
-				const answer = filterAnswer(method, { text: line, message: response }, filter);
-				reply.answer(answer.text, answer.message);
-			},
-			fail: (id, error) => reply.fail(id, error),
-			drop: () => reply.drop(),
-		});
-	}
-
-	holds(requestState: string, request: RequestMessage): boolean {
-		return this.#server.holds(requestState, request);
-	}
-
-	hold(): () => void {
-		return this.#server.hold();
-	}
-
-	tick(nowMs: number): void {
-		this.#server.tick(nowMs);
-	}
-
-	send(text: string, message: NotificationMessage): boolean {
-		return this.#server.send(text, message);
-	}
-
-	ask(question: Question): boolean {
-		return this.#server.ask(question);
+		if (!LIST_MEMBERS.has(method)) return super.request(once, reply);
+		return super.request(
+			once,
+			withReplyAnswer(reply, (answer) => filterAnswer(method, answer, filter)),
+		);
 	}
 }

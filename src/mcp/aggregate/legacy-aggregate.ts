@@ -13,11 +13,11 @@ import {
 	resultText,
 } from '../jsonrpc.ts';
 import { type Answer, answerWith, ask, askWith } from '../own-request.ts';
+import { withAnswer } from '../passing.ts';
 import { PendingCall } from '../pending-call.ts';
 import { revisionForInitialize } from '../revisions.ts';
 import type { SessionMemory } from '../session-memory.ts';
 import { editMembers, replaceId } from '../text.ts';
-import { watched } from '../watched.ts';
 import { AGGREGATE_CAPABILITIES, LIST_CHANGES, taskIdIn } from './capabilities.ts';
 import { Directory, type DirectoryOptions, LISTS, type ListKind } from './directory.ts';
 import { type MemberConversation, Members } from './members.ts';
@@ -215,10 +215,12 @@ export class LegacyAggregate implements LegacyServer {
 
 	/** The exchange, with an eye on the tasks and subscriptions that come of it. */
 	#noting(exchange: Exchange, by: readonly [name: string, LegacyMember], request: RequestMessage): Exchange {
-		return watched(exchange, (_, message) => {
+		return withAnswer(exchange, (answer) => {
+			const { message } = answer;
 			const taskId = message.ok && isObject(message.result) ? taskIdIn(message.result) : undefined;
 			if (taskId !== undefined) this.#directory.noteTask(taskId, by[0]);
 			if (message.ok) this.#noteSubscription(request, by);
+			return answer;
 		});
 	}
 
