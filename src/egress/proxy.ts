@@ -88,7 +88,8 @@ export class EgressProxy {
 			requestTimeout: 0,
 			connectionsCheckingInterval: EGRESS_LIMITS.lingerMs,
 			insecureHTTPParser: false,
-			requireHostHeader: true,
+			// Looked at here, and counted; some clients leave it out with CONNECT, where it says nothing.
+			requireHostHeader: false,
 		});
 		this.#http.maxConnections = EGRESS_LIMITS.connectionsMax;
 		this.#http.maxRequestsPerSocket = 1;
@@ -378,7 +379,7 @@ function forbidden(server: ServerName, target: Target): Refusal {
 }
 
 function isLoopback(address: string): boolean {
-	return address.startsWith('127.');
+	return address === '127.0.0.1';
 }
 
 /** An address and nothing else is connected to: no name is resolved again. */

@@ -107,9 +107,9 @@ async function addressesOfHost(network: string): Promise<string[]> {
 	const found = await docker.listNetworks();
 	const gateways = found.flatMap(({ IPAM }) => (IPAM?.Config ?? []).map(({ Gateway }) => String(Gateway ?? '')));
 	const own = found.find(({ Name }) => Name === network)?.IPAM?.Config?.[0]?.['Subnet'] ?? '';
-	return [...new Set([...gateways, own.replace(/0\/23$/, '1')])].filter((address) =>
-		/^\d+\.\d+\.\d+\.\d+$/.test(address),
-	);
+	// With the other half for Instances, the engine would give the host the first address of that.
+	const firsts = [own.replace(/0\/23$/, '1'), proxyBeside(own).replace(/(\d+)\.2$/, (_, c) => `${Number(c) + 1}.0`)];
+	return [...new Set([...gateways, ...firsts])].filter((address) => /^\d+\.\d+\.\d+\.\d+$/.test(address));
 }
 
 test('a public name that leads to a private address is refused, and told with its reason', async () => {
