@@ -1,4 +1,4 @@
-# Slipway: one image, three roles, chosen by the command (gateway, launcher, all). Node runs the TypeScript as it is.
+# Slipway: one image, and the command chooses the role (gateway, launcher, egress, all). Node runs the TypeScript as it is.
 
 FROM node:26-trixie-slim AS base
 WORKDIR /app

@@ -73,6 +73,12 @@ class Bench {
 			SLIPWAY_SESSION_IDLE_SECONDS: String(SESSION_IDLE_SECONDS),
 			SLIPWAY_LOG_LEVEL: 'error',
 		});
+		const { exited, lines } = this.#process;
+		void exited.then((code) => {
+			// Of itself: it is killed, or told to end, otherwise.
+			if (typeof code === 'number' && code !== 0)
+				console.error(`the gateway ended with ${code}\n${lines.items.join('\n')}`);
+		});
 		for (let ready = false; !ready; await sleep(100))
 			ready = await fetch(`${this.#url}/ready`).then(
 				({ status }) => status === 200,

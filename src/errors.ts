@@ -535,6 +535,14 @@ export const ERRORS = Object.freeze({
 		'See `docker compose logs launcher`.',
 		true,
 	),
+	SLIPWAY_EGRESS_UNAVAILABLE: row(
+		503,
+		RPC_CODES.unavailable,
+		'warn',
+		'The server may reach hosts through the egress role alone, and that is not there.',
+		'See `docker compose ps egress` and its logs; without compose run the role `all` in a container.',
+		true,
+	),
 	SLIPWAY_LAUNCHER_UNREACHABLE: row(
 		503,
 		RPC_CODES.unavailable,

@@ -59,6 +59,10 @@ export class Gateway {
 				launcher.state.servers.map((server) => [server.name, this.#pool.warmth(server)?.waiting ?? 0] as const),
 			startsQueued: () => launcher.state.startsQueued,
 			orphansSwept: () => launcher.state.orphansSwept,
+			egress: () =>
+				launcher.state.servers.flatMap(({ name, egress }) =>
+					egress === undefined ? [] : [[name, { allowed: egress.allowedCount, denied: egress.deniedCount }] as const],
+				),
 			breakers: () =>
 				launcher.state.servers.map(({ name }) => {
 					const { state } = this.#pool.crashes(name) ?? { state: 'closed' };

@@ -4,6 +4,9 @@ import { loadCatalog } from './catalog/load.ts';
 import { watchCatalog } from './catalog/watch.ts';
 import type { Config } from './config.ts';
 import { Engine } from './docker/engine.ts';
+import { EgressDoor, LinkedGate } from './egress/link.ts';
+import { LocalGate } from './egress/local-gate.ts';
+import type { EgressOptions } from './launcher/egress.ts';
 import { LocalLauncher } from './launcher/local.ts';
 import { LauncherServer } from './launcher/server.ts';
 import type { Log } from './log.ts';
@@ -16,6 +19,8 @@ export interface LauncherRoleOptions {
 	readonly workDir: string;
 	/** Where the gateway finds us; undefined when it is this process. */
 	readonly socketPath?: string;
+	/** Where the egress role finds us; undefined when there is none, or when it is this process. */
+	readonly egressSocketPath?: string;
 }
 
 export interface LauncherRole {
@@ -34,9 +39,11 @@ export async function startLauncher({
 	version,
 	workDir,
 	socketPath,
+	egressSocketPath,
 }: LauncherRoleOptions): Promise<LauncherRole> {
 	const catalog = await loadCatalog(config.catalogPath);
 	const engine = new Engine({ socketPath: config.dockerSocket, log });
+	const { egress, door } = openEgress({ socketPath, egressSocketPath, log });
 	const launcher = new LocalLauncher({
 		engine,
 		log,
@@ -52,10 +59,12 @@ export async function startLauncher({
 		hostDir: config.hostDir,
 		fallbackHostDir: workDir,
 		mountRoots: config.mountRoots,
+		...(egress === undefined ? {} : { egress }),
 	});
 	const server = socketPath === undefined ? undefined : new LauncherServer({ launcher, socketPath, log });
 	await engine.start();
 	launcher.start();
+	await door?.start();
 	await server?.start();
 	const watch = watchCatalog(config.catalogPath, {
 		current: catalog,
@@ -78,8 +87,24 @@ export async function startLauncher({
 			watch.stop();
 			await server?.stop();
 			await launcher.stop();
+			await (door ?? egress?.gate)?.stop();
 			engine.stop();
 			log.info('launcher stopped');
 		},
 	};
+}
+
+/** The way to the egress role: in one process with the gateway it is this process too, and else it comes to a socket. */
+function openEgress({
+	socketPath,
+	egressSocketPath,
+	log,
+}: Pick<LauncherRoleOptions, 'log'> & {
+	readonly socketPath: string | undefined;
+	readonly egressSocketPath: string | undefined;
+}): { readonly egress?: EgressOptions; readonly door?: EgressDoor } {
+	if (socketPath === undefined) return { egress: { gate: new LocalGate(log), within: true } };
+	if (egressSocketPath === undefined) return {};
+	const gate = new LinkedGate();
+	return { egress: { gate, within: false }, door: new EgressDoor(gate, egressSocketPath) };
 }

@@ -299,6 +299,11 @@ export const CATALOG_LIMITS = Object.freeze({
 	volumesMax: 16,
 	mountsMax: 16,
 	pathCharsMax: 1024,
+	egressMax: 64,
+	/** DNS's own bound, as text and without the dot at the end. */
+	hostNameCharsMax: 253,
+	/** A name with what stands before and after it. */
+	egressCharsMax: 264,
 	/** Below are the users of hosts and of images. */
 	userIdMin: 10_000,
 	/** The Engine's own bound. */
@@ -321,6 +326,42 @@ export const LAUNCHER_LIMITS = Object.freeze({
 	reconnectDelayMs: 250,
 	/** What stands for a caller in the queue for starts. */
 	callerCharsMax: 64,
+});
+
+/** What servers may reach, and the proxy between. */
+export const EGRESS_LIMITS = Object.freeze({
+	connectionsMax: 512,
+	/** Of the Instances of one server together. */
+	connectionsPerServerMax: 64,
+	headerBytesMax: 16 * KIB,
+	headersTimeoutMs: 10_000,
+	/** How long a name may take, all tries together, and one of them. */
+	resolveTimeoutMs: 5_000,
+	resolveTryTimeoutMs: 2_000,
+	resolveTriesMax: 2,
+	/** Of one name. With more it is refused, so that none is left unlooked at. */
+	addressesMax: 64,
+	/** Addresses of a name that are tried in turn, all within the time for one connection. */
+	connectTriesMax: 4,
+	connectTimeoutMs: 10_000,
+	/** A connection on which nothing moves for so long is cut. */
+	idleTimeoutMs: 5 * 60_000,
+	/** How long a client that was refused may take to read why. */
+	lingerMs: 1_000,
+	/** What is remembered of one server's denials: the latest targets. */
+	denialsKeptMax: 32,
+	serversKeptMax: SERVERS_MAX,
+	/** Of one server; the rest are counted. */
+	logLinesPerMinuteMax: 10,
+	/** Counts reach the launcher no more often than this. */
+	reportIntervalMs: 250,
+	/** One message between launcher and egress: a policy of every server with every line, or all that is remembered. */
+	messageBytesMax: 16 * MIB,
+	reconnectDelayMs: 250,
+	/** A start waits so long for the role to be there and to have its rules. */
+	readyTimeoutMs: 10_000,
+	/** Networks that are tried for an address range of their own: as many as there are ranges. */
+	subnetsMax: 256,
 });
 
 /** The end of a process. */

@@ -32,6 +32,8 @@ export interface LogFields {
 	/** The stack of an unexpected error. */
 	readonly stack?: string;
 	readonly step?: string;
+	/** Where a server wanted to go: `host:port`. */
+	readonly target?: string;
 	readonly tool?: string;
 	readonly version?: string;
 }
@@ -60,6 +62,7 @@ const FIELD_NAMES = [
 	'server',
 	'stack',
 	'step',
+	'target',
 	'tool',
 	'version',
 ] as const satisfies readonly (keyof LogFields)[];

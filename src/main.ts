@@ -16,13 +16,14 @@ const HELP = `slipway <role | verb> [options]
 
 Roles
   gateway    serves clients over HTTP; asks a launcher for containers   --launcher <socket>
-  launcher   starts containers; holds the Docker socket                --socket <path>
-  all        both in one process
+  launcher   starts containers; holds the Docker socket                --socket <path> [--egress <path>]
+  egress     lets servers out to the hosts that the catalog names       --launcher <socket>
+  all        all of them in one process
 
 Verbs
   check      reads a catalog and says what is wrong with it             [path] [--json]
   keys       makes, lists, rotates and revokes API keys                <create | list | rotate | revoke> [name]
-  health     whether a gateway or launcher is well; for health checks   [--launcher <socket>]
+  health     whether a role is well; for health checks                  [--launcher <socket> | --egress]
   version    the version
 
 Settings come from the environment: docs/config.md. Exit codes: 0 done, 1 failed, 2 usage.`;
@@ -31,6 +32,7 @@ async function run(verb: string | undefined, invocation: Invocation): Promise<Ex
 	switch (verb) {
 		case 'gateway':
 		case 'launcher':
+		case 'egress':
 		case 'all': {
 			const { serve } = await import('./cli/serve.ts');
 			return serve(verb, invocation);

@@ -15,6 +15,10 @@ export interface MetricSources {
 	/** Starts that wait for their turn. */
 	readonly startsQueued: () => number;
 	readonly orphansSwept: () => number;
+	/** Of servers that may reach something: the connections that were made and refused since the egress role started. */
+	readonly egress: () => Iterable<
+		readonly [server: string, counts: { readonly allowed: number; readonly denied: number }]
+	>;
 	/** 1 for a server that is not started because it failed again and again. */
 	readonly breakers: () => Iterable<readonly [server: string, open: number]>;
 	readonly engineReachable: () => boolean;
@@ -92,6 +96,20 @@ export class Metrics {
 				},
 			});
 		};
+		const perEgress = (outcome: 'allowed' | 'denied', help: string): void => {
+			const counter: Counter = new Counter({
+				name: `slipway_egress_${outcome}_total`,
+				help,
+				labelNames: ['server'],
+				registers: [this.#registry],
+				collect() {
+					counter.reset();
+					for (const [server, counts] of sources.egress()) counter.inc({ server }, counts[outcome]);
+				},
+			});
+		};
+		perEgress('allowed', 'Connections that servers made through the egress proxy.');
+		perEgress('denied', 'Connections that the egress proxy refused to servers.');
 		const single = (name: string, help: string, read: () => number): void => {
 			const gauge: Gauge = new Gauge({ name, help, registers: [this.#registry], collect: () => gauge.set(read()) });
 		};

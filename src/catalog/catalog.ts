@@ -57,6 +57,8 @@ export interface Server {
 	readonly env: Readonly<Record<string, string>>;
 	readonly volumes: readonly Volume[];
 	readonly mounts: readonly Mount[];
+	/** What it may reach, as in the file: `host:port` or `*.host:port`. Empty: it has no network. */
+	readonly egress: readonly string[];
 	readonly resources: Resources;
 	readonly user: { readonly uid: number; readonly gid: number };
 	readonly callTimeoutMs: number;

@@ -127,6 +127,7 @@ function toServer(name: string, entry: ServerFile): Server {
 		env: entry.env,
 		volumes: entry.volumes,
 		mounts: entry.mounts,
+		egress: entry.egress,
 		resources: toResources(entry.resources),
 		user: { uid, gid },
 		callTimeoutMs: Math.round(entry.callTimeout * MS_PER_SECOND),

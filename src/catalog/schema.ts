@@ -7,6 +7,7 @@
 import { z } from 'zod';
 import { SERVER_NAME_PATTERN } from '../ids.ts';
 import { CATALOG_LIMITS, INSTANCE_LIMITS, POLICY_LIMITS, SESSION_LIMITS } from '../limits.ts';
+import { EGRESS_PATTERN, explainEgress } from './egress.ts';
 import { explainMountSource, explainTarget, isAtOrBelow } from './paths.ts';
 import { quote } from './quote.ts';
 import { explainImage, explainNpm, IMAGE_PATTERN, NPM_PATTERN, parseNpm } from './sources.ts';
@@ -145,6 +146,18 @@ const serverShape = {
 		.max(CATALOG_LIMITS.mountsMax)
 		.default([])
 		.describe('Folders and files of the host that the server sees.'),
+	egress: z
+		.array(
+			text(CATALOG_LIMITS.egressCharsMax)
+				.superRefine((value, context) => complain(context, explainEgress(value)))
+				.meta({ pattern: EGRESS_PATTERN, examples: ['api.github.com:443'] }),
+		)
+		.max(CATALOG_LIMITS.egressMax)
+		.meta({ uniqueItems: true })
+		.default([])
+		.describe(
+			'What the server may reach: "host:port", or "*.host:port" for the names below a host; nothing else, and without this no network at all.',
+		),
 	resources: z.strictObject(resourcesShape).prefault({}).describe('What one container of the server may use.'),
 	user: z
 		.string()
@@ -215,6 +228,7 @@ const server = z
 		if (!context.issues.some(({ code }) => code === 'unrecognized_keys')) complainSource(context, entry);
 		complainOverlap(context, entry);
 		complainReplicas(context, entry);
+		complainRepeats(context, entry);
 	})
 	.meta({
 		oneOf: [{ required: ['npm'] }, { required: ['image'] }],
@@ -316,6 +330,13 @@ function complainReplicas(context: z.RefinementCtx, { isolation, replicas }: Ser
 			'replicas',
 			'min',
 		]);
+	}
+}
+
+function complainRepeats(context: z.RefinementCtx, { egress }: ServerFile): void {
+	for (const [index, line] of egress.entries()) {
+		if (egress.indexOf(line) < index)
+			complain(context, `${quote(line)} stands here twice. Remove one of them`, ['egress', index]);
 	}
 }
 

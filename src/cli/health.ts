@@ -5,17 +5,18 @@
  */
 import { type RequestOptions, request } from 'node:http';
 import { parseArgs } from 'node:util';
+import { EGRESS_PORT } from '../egress/contract.ts';
 import { HEALTH_LIMITS } from '../limits.ts';
 import type { Invocation } from './invocation.ts';
 
-const HELP = `slipway health [--launcher <socket>]
+const HELP = `slipway health [--launcher <socket> | --egress]
 
-Asks the gateway on SLIPWAY_PORT, or the launcher at a socket, whether it is well. Exit code 0: it is.`;
+Asks the gateway on SLIPWAY_PORT, the launcher at a socket, or the egress proxy of this container, whether it is well. Exit code 0: it is.`;
 
 export async function health({ args, environment, print }: Invocation): Promise<0 | 1 | 2> {
 	const { values } = parseArgs({
 		args: [...args],
-		options: { launcher: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+		options: { launcher: { type: 'string' }, egress: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
 	});
 	if (values.help) {
 		print(HELP);
@@ -26,10 +27,9 @@ export async function health({ args, environment, print }: Invocation): Promise<
 		print('SLIPWAY_PORT is no port.');
 		return 1;
 	}
+	const gateway = { host: '127.0.0.1', port: values.egress ? EGRESS_PORT : port, path: '/health' };
 	const status = await ask(
-		values.launcher === undefined
-			? { host: '127.0.0.1', port, path: '/health' }
-			: { socketPath: values.launcher, path: '/v1/report' },
+		values.launcher === undefined ? gateway : { socketPath: values.launcher, path: '/v1/report' },
 	);
 	if (status !== 200) print(typeof status === 'number' ? `It answers ${status}.` : status);
 	return status === 200 ? 0 : 1;

@@ -1,8 +1,9 @@
-/** The roles: gateway, launcher, and both in one process. */
+/** The roles: gateway, launcher, egress, and all in one process. */
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { type Config, readConfig } from '../config.ts';
+import { startEgress } from '../egress.ts';
 import { SlipwayError } from '../errors.ts';
 import { Gateway } from '../gateway.ts';
 import { RemoteLauncher } from '../launcher/client.ts';
@@ -16,8 +17,10 @@ import type { Invocation } from './invocation.ts';
 
 /** Where gateway and launcher meet, unless they are told otherwise: in compose, a volume of the two. */
 const DEFAULT_SOCKET = '/run/slipway/launcher.sock';
+/** Where launcher and egress role meet: a volume of those two, in which the gateway has no place, nor they in its. */
+const DEFAULT_EGRESS_SOCKET = '/run/slipway-egress/egress.sock';
 
-export type RoleName = 'gateway' | 'launcher' | 'all';
+export type RoleName = 'gateway' | 'launcher' | 'egress' | 'all';
 
 interface Part {
 	stop(hurry: AbortSignal): Promise<void>;
@@ -27,17 +30,23 @@ const HELP: Readonly<Record<RoleName, string>> = Object.freeze({
 	gateway: `slipway gateway [--launcher <socket>]
 
 Serves clients over HTTP, and asks the launcher at the socket (${DEFAULT_SOCKET}) for containers.`,
-	launcher: `slipway launcher [--socket <path>]
+	launcher: `slipway launcher [--socket <path>] [--egress <path>]
 
-Starts containers for the gateway that connects to the socket (${DEFAULT_SOCKET}). Needs the Docker socket.`,
+Starts containers for the gateway that connects to the socket (${DEFAULT_SOCKET}). Needs the Docker socket.
+Servers that may reach hosts need an egress role, which comes to the socket that --egress names.`,
+	egress: `slipway egress [--launcher <socket>]
+
+Lets servers out to the hosts that the catalog names for them, and to nothing else. Takes its rules from the launcher at the
+socket (${DEFAULT_EGRESS_SOCKET}). Its container has the label dev.slipway.egress=<gateway id>, by which the launcher
+finds it.`,
 	all: `slipway all
 
-Gateway and launcher in one process. Needs the Docker socket.`,
+Gateway, launcher and egress in one process. Needs the Docker socket.`,
 });
 
 /** Runs a role until it is told to stop. */
 export async function serve(role: RoleName, invocation: Invocation): Promise<0 | 1 | 2> {
-	const { help, socketPath } = readOptions(role, invocation.args);
+	const { help, ...sockets } = readOptions(role, invocation.args);
 	if (help) {
 		invocation.print(`${HELP[role]}\n\nSettings come from the environment: docs/config.md.`);
 		return 0;
@@ -46,7 +55,7 @@ export async function serve(role: RoleName, invocation: Invocation): Promise<0 |
 	const log = createLog(config.logLevel);
 	const parts: Part[] = [];
 	try {
-		await startRole(role, { invocation, config, log, parts, socketPath });
+		await startRole(role, { invocation, config, log, parts, ...sockets });
 		await aborted(invocation.stopping);
 		log.info('stopping', { role });
 		return 0;
@@ -63,11 +72,14 @@ interface RoleContext {
 	/** What was started, in order. */
 	readonly parts: Part[];
 	readonly socketPath: string;
+	/** Of the launcher: where an egress role finds it. */
+	readonly egressSocketPath?: string;
 }
 
 async function startRole(role: RoleName, context: RoleContext): Promise<void> {
-	const { config, log, invocation, parts, socketPath } = context;
+	const { config, log, invocation, parts, socketPath, egressSocketPath } = context;
 	const { version, workDir } = invocation;
+	if (role === 'egress') return void parts.push(await startEgress({ socketPath, log, version }));
 	if (role === 'gateway') {
 		const launcher = new RemoteLauncher({ socketPath, log });
 		launcher.start();
@@ -80,6 +92,7 @@ async function startRole(role: RoleName, context: RoleContext): Promise<void> {
 		version,
 		workDir,
 		...(role === 'launcher' ? { socketPath } : {}),
+		...(egressSocketPath === undefined ? {} : { egressSocketPath }),
 	});
 	parts.push(started);
 	if (role === 'all') await startGateway(started.launcher, context);
@@ -139,16 +152,23 @@ async function readKeyFile(path: string | undefined): Promise<string | undefined
 	return key;
 }
 
-function readOptions(role: RoleName, args: readonly string[]): { help: boolean; socketPath: string } {
-	const path = { type: 'string', default: DEFAULT_SOCKET } as const;
+type Options = Pick<RoleContext, 'socketPath' | 'egressSocketPath'> & { readonly help: boolean };
+
+function readOptions(role: RoleName, args: readonly string[]): Options {
+	const path = { type: 'string' } as const;
 	const help = { type: 'boolean', short: 'h', default: false } as const;
 	const options = {
 		help,
-		...(role === 'gateway' ? { launcher: path } : {}),
-		...(role === 'launcher' ? { socket: path } : {}),
+		...(role === 'gateway' || role === 'egress' ? { launcher: path } : {}),
+		...(role === 'launcher' ? { socket: path, egress: path } : {}),
 	};
 	const { values } = parseArgs({ args: [...args], options });
-	return { help: values.help, socketPath: String(values.launcher ?? values.socket ?? DEFAULT_SOCKET) };
+	const byDefault = role === 'egress' ? DEFAULT_EGRESS_SOCKET : DEFAULT_SOCKET;
+	return {
+		help: values.help,
+		socketPath: String(values.launcher ?? values.socket ?? byDefault),
+		...(values.egress === undefined ? {} : { egressSocketPath: String(values.egress) }),
+	};
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

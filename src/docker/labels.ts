@@ -6,6 +6,8 @@ export const LABELS = Object.freeze({
 	boot: 'dev.slipway.boot',
 	server: 'dev.slipway.server',
 	instance: 'dev.slipway.instance',
+	/** On the container that the egress role runs in: the gateway that it is for. It is not made by us, and not swept. */
+	egress: 'dev.slipway.egress',
 	/** The hash of the container's specification. */
 	spec: 'dev.slipway.spec',
 	/** On images: the hash of what they were made of, before anything was resolved. */

@@ -32,6 +32,14 @@ export interface MountVolume {
 	readonly subpath: string;
 }
 
+/** The one way out. */
+export interface Egress {
+	/** The network of the server. */
+	readonly network: string;
+	/** As in `http://198.18.0.2:3128`: by address, since nothing in that network resolves names. */
+	readonly proxyUrl: string;
+}
+
 export interface SpecContext {
 	readonly gateway: string;
 	readonly boot: string;
@@ -40,6 +48,8 @@ export interface SpecContext {
 	readonly mountPlaces: readonly MountVolume[];
 	/** For each volume of the entry, in its order: the engine's name for it. */
 	readonly volumeNames: readonly string[];
+	/** There where the entry names hosts; without it there is no network at all. */
+	readonly egress?: Egress;
 }
 
 export interface ContainerSpec {
@@ -71,11 +81,16 @@ export function buildSpec(server: Server, image: SpecImage, context: SpecContext
 		Image: image.id,
 		...(command.length > 0 ? { Cmd: command } : {}),
 		User: `${server.user.uid}:${server.user.gid}`,
-		Env: ['HOME=/tmp', 'TMPDIR=/tmp', ...Object.entries(server.env).map(([name, value]) => `${name}=${value}`)],
+		Env: [
+			'HOME=/tmp',
+			'TMPDIR=/tmp',
+			...proxyEnv(context.egress),
+			...Object.entries(server.env).map(([name, value]) => `${name}=${value}`),
+		],
 		...stdio(),
 		HostConfig: {
 			...confinement(),
-			NetworkMode: 'none',
+			NetworkMode: context.egress?.network ?? 'none',
 			IpcMode: server.resources.shmBytes > 0 ? 'private' : 'none',
 			...(server.resources.shmBytes > 0 ? { ShmSize: server.resources.shmBytes } : {}),
 			// Swap capped with memory: a limit that can be swapped around is none.
@@ -102,6 +117,22 @@ export function buildSpec(server: Server, image: SpecImage, context: SpecContext
 		hostFolders: Object.fromEntries(context.mountPlaces.map(({ volume, root }) => [volume, root])),
 		body,
 	};
+}
+
+/**
+ * How the HTTP stacks are told of a proxy. curl reads http_proxy in small letters only, Go, Python and most others take
+ * either, and Node's own fetch and http nothing without its switch. What a server says to itself goes by no proxy.
+ */
+function proxyEnv(egress: Egress | undefined): string[] {
+	if (egress === undefined) return [];
+	const values = [
+		...['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY'].map((name) => [name, egress.proxyUrl] as const),
+		['NO_PROXY', 'localhost,127.0.0.1,::1'] as const,
+	];
+	return [
+		...values.flatMap(([name, value]) => [`${name}=${value}`, `${name.toLowerCase()}=${value}`]),
+		'NODE_USE_ENV_PROXY=1',
+	];
 }
 
 /** OpenStdin with StdinOnce: the engine closes the server's stdin when our connection goes, however it goes. */

@@ -7,6 +7,7 @@
 import type { Isolation, Replicas, Server } from '../catalog/catalog.ts';
 import type { Channel, InstanceEnd } from '../channel.ts';
 import type { EngineState } from '../docker/engine.ts';
+import type { EgressDenial } from '../egress/contract.ts';
 import type { ErrorRecord } from '../errors.ts';
 import type { InstanceId, ServerName } from '../ids.ts';
 
@@ -16,6 +17,17 @@ export type Preparation =
 	| { readonly kind: 'preparing'; readonly step: string; readonly startedAt: string }
 	| { readonly kind: 'ready'; readonly image: string; readonly imageId: string; readonly integrity?: string }
 	| { readonly kind: 'failed'; readonly error: ErrorRecord; readonly failedAt: string };
+
+/** What a server may reach, and what came of it since the egress role started. */
+export interface EgressView {
+	/** The lines of the catalog. */
+	readonly allowed: readonly string[];
+	/** The latest that it was refused, the latest first. Names in it are the server's own choice. */
+	readonly denied: readonly EgressDenial[];
+	/** Connections that were made, and those that were refused. */
+	readonly allowedCount: number;
+	readonly deniedCount: number;
+}
 
 /** What the gateway may know of a server. */
 export interface ServerView {
@@ -51,6 +63,8 @@ export interface ServerView {
 	 * two of them say something about the image only where both were.
 	 */
 	readonly spec: string;
+	/** There where the catalog names hosts. */
+	readonly egress?: EgressView;
 	/** Instances that run. */
 	readonly instances: number;
 }

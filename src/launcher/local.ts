@@ -24,6 +24,7 @@ import type { InstanceId, ServerName } from '../ids.ts';
 import { ENGINE_LIMITS, INSTANCE_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { InstanceReport, Launcher, LauncherState, Preparation, ServerView } from './contract.ts';
+import { EgressNetworks, type EgressOptions } from './egress.ts';
 import { describeSource, type PreparationContext, Preparations } from './preparations.ts';
 import { type StartOptions, StartQueue } from './start-queue.ts';
 
@@ -43,6 +44,8 @@ export interface LocalLauncherOptions {
 	readonly fallbackHostDir: string;
 	/** Folders on the host, absolute or relative to hostDir, below which servers may be given folders. */
 	readonly mountRoots: readonly string[];
+	/** The way to the egress role. Without one, servers that name hosts are not started. */
+	readonly egress?: EgressOptions;
 }
 
 interface Identity {
@@ -73,6 +76,7 @@ export class LocalLauncher implements Launcher {
 	readonly #starts = new Set<Promise<Channel>>();
 	/** The latest hash of each entry: the state is asked for much more often than it changes. */
 	readonly #specs = new WeakMap<Server, { readonly imageId: string | undefined; readonly spec: string }>();
+	readonly #egress: EgressNetworks;
 	#catalog: Catalog;
 	#catalogRevision = 1;
 	#catalogProblem: string | undefined;
@@ -86,6 +90,12 @@ export class LocalLauncher implements Launcher {
 	constructor(options: LocalLauncherOptions) {
 		this.#options = options;
 		this.#catalog = options.catalog;
+		this.#egress = new EgressNetworks({
+			engine: options.engine,
+			egress: options.egress,
+			catalog: options.catalog,
+			onChange: () => this.#changed(),
+		});
 		this.#preparations = new Preparations({
 			prepare: (source, context) =>
 				this.#prepare(source, context).catch((error) => Promise.reject(explainRefusal(error))),
@@ -136,6 +146,7 @@ export class LocalLauncher implements Launcher {
 		this.#catalog = catalog;
 		this.#catalogRevision += 1;
 		this.#catalogProblem = undefined;
+		this.#egress.setCatalog(catalog);
 		if (this.#options.engine.state.reachable) this.#preparations.require(this.#enabled());
 		this.#changed();
 	}
@@ -178,6 +189,7 @@ export class LocalLauncher implements Launcher {
 		await Promise.all([...this.#live.values()].map((channel) => channel.stop('prompt')));
 		// What is left now is in nobody's hands.
 		this.#books.clear();
+		await this.#egress.stop();
 		await this.#sweep();
 		await this.#oomWatch?.stop();
 		this.#listeners.clear();
@@ -186,6 +198,7 @@ export class LocalLauncher implements Launcher {
 	#view(server: Server): ServerView {
 		const instances = [...this.#live.values()].filter((channel) => channel.server === server.name).length;
 		const preparation = this.#preparations.view(server);
+		const egress = this.#egress.view(server);
 		return {
 			name: server.name,
 			...(server.title === undefined ? {} : { title: server.title }),
@@ -204,6 +217,7 @@ export class LocalLauncher implements Launcher {
 			...(server.replicas === undefined ? {} : { replicas: server.replicas }),
 			preparation,
 			spec: this.#spec(server, preparation),
+			...(egress === undefined ? {} : { egress }),
 			instances,
 		};
 	}
@@ -258,7 +272,9 @@ export class LocalLauncher implements Launcher {
 		if (this.#identity === undefined || !engine.state.reachable) return;
 		try {
 			const { gateway } = await this.#identity;
-			const count = await sweep(engine, { gateway, boot: this.#boot, books: this.#books });
+			const boot = this.#boot;
+			const containers = await sweep(engine, { gateway, boot, books: this.#books });
+			const count = containers + (await this.#egress.sweep({ gateway, boot }));
 			if (count === 0) return;
 			this.#orphansSwept += count;
 			this.#changed();
@@ -296,6 +312,7 @@ export class LocalLauncher implements Launcher {
 		const { signal } = options;
 		await this.#identityNow();
 		const image = await this.#waitForImage(server, signal);
+		await this.#egress.ready(server, signal);
 		try {
 			return await this.#startInTurn(server, image, options);
 		} catch (error) {
@@ -346,13 +363,22 @@ export class LocalLauncher implements Launcher {
 				mountPlaces.push({ volume: await ensureRootVolume(engine, root, context), root, subpath });
 			}
 			const volumeNames = await ensureVolumes(engine, server, context);
-			const spec = buildSpec(server, image, { gateway, boot: this.#boot, instance, mountPlaces, volumeNames });
+			const egress = await this.#egress.join(server, instance, { gateway, boot: this.#boot, signal });
+			const spec = buildSpec(server, image, {
+				gateway,
+				boot: this.#boot,
+				instance,
+				mountPlaces,
+				volumeNames,
+				...(egress === undefined ? {} : { egress }),
+			});
 			const channel = await startContainer(this.#dependencies(), spec, signal);
 			this.#enter(channel);
 			log.debug('instance started', { server: server.name, instance });
 			return channel;
 		} catch (error) {
 			this.#books.delete(instance);
+			this.#egress.leave(server.name, instance);
 			throw error;
 		}
 	}
@@ -381,6 +407,7 @@ export class LocalLauncher implements Launcher {
 			// Also when it ended by itself: this waits for the removal, and forces it when the engine was lost meanwhile.
 			await channel.stop('prompt');
 			this.#books.delete(instance);
+			this.#egress.leave(server, instance);
 			this.#changed();
 		});
 	}

@@ -352,7 +352,7 @@ test('a state that is pushed through the socket is the launcher’s own', async 
 	assert.deepEqual(seam.remote.state, JSON.parse(JSON.stringify(seam.bench.launcher.state)));
 	// Nothing in it tells how a container is made.
 	const told = JSON.stringify(seam.remote.state);
-	for (const secret of ['conversation.ts', 'memoryBytes', '"env"', '65532']) assert.ok(!told.includes(secret), secret);
+	for (const secret of ['conversation.ts', 'nanoCpus', '"env"', '65532']) assert.ok(!told.includes(secret), secret);
 });
 
 test('groups come through the socket in their order, and what a server is made of as a hash', async () => {

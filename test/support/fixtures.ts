@@ -25,6 +25,7 @@ export function server(name: string, source: Server['source'], overrides: Partia
 		env: {},
 		volumes: [],
 		mounts: [],
+		egress: [],
 		resources: { memoryBytes: 256 * 1024 ** 2, nanoCpus: 1e9, pidsMax: 128, tmpBytes: 32 * 1024 ** 2, shmBytes: 0 },
 		user: { uid: 65_532, gid: 65_532 },
 		callTimeoutMs: 60_000,

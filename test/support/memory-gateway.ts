@@ -41,6 +41,7 @@ const metrics = new Metrics({
 	warm: () => [],
 	startsQueued: () => 0,
 	orphansSwept: () => 0,
+	egress: () => [],
 	breakers: () => [],
 	engineReachable: () => true,
 	launcherReachable: () => true,

@@ -90,6 +90,7 @@ const metrics = new Metrics({
 	streams: () => 0,
 	startsQueued: () => 0,
 	orphansSwept: () => 0,
+	egress: () => [],
 	breakers: () => [],
 	engineReachable: () => true,
 	launcherReachable: () => true,

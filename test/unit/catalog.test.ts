@@ -57,6 +57,7 @@ test('an entry with nothing but a source has every default', () => {
 		env: {},
 		volumes: [],
 		mounts: [],
+		egress: [],
 		resources: { memoryBytes: 268_435_456, nanoCpus: 1_000_000_000, pidsMax: 128, tmpBytes: 33_554_432, shmBytes: 0 },
 		user: { uid: 65532, gid: 65532 },
 		callTimeoutMs: 60_000,
@@ -79,6 +80,7 @@ test('an entry with every field keeps every field', () => {
 			{ source: './data', target: '/files' },
 			{ source: '/srv/x', target: '/x', readOnly: false },
 		],
+		egress: ['api.example.com:443', '*.example.org:80'],
 		resources: { memory: '1g', cpus: 0.5, pids: 512, tmp: '16m', shm: '64m' },
 		user: '10001:20002',
 		callTimeout: 1.5,
@@ -105,6 +107,7 @@ test('an entry with every field keeps every field', () => {
 			{ source: './data', target: '/files', readOnly: true },
 			{ source: '/srv/x', target: '/x', readOnly: false },
 		],
+		egress: ['api.example.com:443', '*.example.org:80'],
 		resources: {
 			memoryBytes: 1_073_741_824,
 			nanoCpus: 500_000_000,
@@ -154,7 +157,7 @@ test('a message names the file, the line and column, the place, the fix and the 
 	const text = '{\n  "servers": {\n    "memory": {\n      "npmm": "one@1.0.0"\n    }\n  }\n}\n';
 	assert.equal(
 		messageOf(() => parseCatalog(text, 'catalog.json')),
-		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, image, title, description, command, args, env, volumes, mounts, resources, user, callTimeout, idleStop, snapshot, callsPerMinute, tools, warm, isolation, replicas, enabled; did you mean "npm"?',
+		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, image, title, description, command, args, env, volumes, mounts, egress, resources, user, callTimeout, idleStop, snapshot, callsPerMinute, tools, warm, isolation, replicas, enabled; did you mean "npm"?',
 	);
 });
 
@@ -499,6 +502,7 @@ test('an entry’s hash is the same for the same entry and image, and another fo
 		{ volumes: [{ name: 'two', target: '/one' }] },
 		{ volumes: [] },
 		{ mounts: [{ source: './one', target: '/two', readOnly: false }] },
+		{ egress: ['api.example.com:443'] },
 		{ resources: { memory: '64m' } },
 		{ user: '10001' },
 	];
@@ -523,7 +527,7 @@ test('an entry’s hash is the same for the same entry and image, and another fo
 });
 
 test('what would loosen a container, and what comes later, are unknown fields', () => {
-	const absent = 'privileged capAdd devices network pid ipc userns pypi secrets egress groups icon gpus';
+	const absent = 'privileged capAdd devices network pid ipc userns pypi secrets groups icon gpus';
 	for (const field of absent.split(' ')) {
 		assert.throws(() => parseServer({ ...PACKAGE, [field]: true }), names(`servers.one.${field}: unknown field.`));
 	}
