@@ -101,8 +101,8 @@ export class TokenAuthentication implements Authenticator {
 		const known = this.#principals.get(grant);
 		if (known !== undefined) return known;
 		const principal: Principal = Object.freeze({
-			// No key has such a name.
-			id: `oauth:${grant.subject}` as PrincipalId,
+			// No key has such a name, no two subjects the same, and nothing in it ends a line or a part of a name.
+			id: `oauth:${encodeURIComponent(grant.subject.toWellFormed())}` as PrincipalId,
 			access: new Access(grant.scopes),
 			expiresAtMs: grant.expiresAtMs,
 		});
