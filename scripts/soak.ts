@@ -34,9 +34,14 @@ const DESCRIPTORS_MAX = 8;
 const REFUSED_MS = 500;
 /** Sessions before anything is measured: what a process allocates once is no leak. */
 const WARM_UP = 100;
+/** Requests before a measure: a process collects its garbage when there is more of it, so it is given the same each time. */
+const SETTLING = 30_000;
+const SETTLING_AT_ONCE = 16;
 
 interface Measure {
 	readonly memoryMib: number;
+	/** What of it is JavaScript's, garbage included. */
+	readonly heapMib: number;
 	readonly descriptors: number;
 	readonly sessions: number;
 }
@@ -109,6 +114,11 @@ class Bench {
 	}
 
 	async measure(): Promise<Measure> {
+		let begun = 0;
+		const work = async (): Promise<void> => {
+			while (begun++ < SETTLING) await (await fetch(`${this.#url}/health`)).arrayBuffer();
+		};
+		await Promise.all(Array.from({ length: SETTLING_AT_ONCE }, work));
 		const response = await fetch(`${this.#url}/metrics`, { headers: { authorization: `Bearer ${API_KEY}` } });
 		const text = await response.text();
 		const value = (name: string): number =>
@@ -116,6 +126,7 @@ class Bench {
 		if (!text.includes('slipway_process_resident_memory_bytes')) throw new Error('There is no memory in /metrics.');
 		return {
 			memoryMib: value('slipway_process_resident_memory_bytes') / 1024 ** 2,
+			heapMib: value('slipway_nodejs_heap_size_used_bytes') / 1024 ** 2,
 			descriptors: value('slipway_process_open_fds'),
 			sessions: value('slipway_sessions'),
 		};
@@ -213,9 +224,9 @@ async function soak(plan: Plan): Promise<boolean> {
 	}
 }
 
-function report(when: string, { memoryMib, descriptors, sessions }: Measure, containers: number): void {
+function report(when: string, { memoryMib, heapMib, descriptors, sessions }: Measure, containers: number): void {
 	console.log(
-		`${when}: ${memoryMib.toFixed(1)} MiB, ${descriptors} descriptors, ${sessions} sessions, ${containers} containers`,
+		`${when}: ${memoryMib.toFixed(1)} MiB (heap ${heapMib.toFixed(1)}), ${descriptors} descriptors, ${sessions} sessions, ${containers} containers`,
 	);
 }
 
