@@ -28,4 +28,12 @@ if (asked.length === 0) {
 if (!existsSync('/.dockerenv'))
 	run('docker', 'build', '--quiet', '--target', 'test', '--tag', 'slipway-test:local', '.');
 // Two files at a time: more would only wait for each other's containers.
-run(process.execPath, '--test', '--test-concurrency=2', '--test-reporter=spec', '--test-timeout=120000', ...files);
+run(
+	process.execPath,
+	'--import=./test/support/ends.ts',
+	'--test',
+	'--test-concurrency=2',
+	'--test-reporter=spec',
+	'--test-timeout=120000',
+	...files,
+);

@@ -170,8 +170,8 @@ export class Gateway {
 			await sleep(DRAIN_LIMITS.pollMs, undefined, hurry === undefined ? {} : { signal: hurry }).catch(() => undefined);
 		}
 		this.#listener.close();
-		await cooled;
-		await Promise.race([this.#endSessions(), sleep(DRAIN_LIMITS.stopMs, undefined, { ref: false })]);
+		const ended = Promise.all([cooled, this.#endSessions()]);
+		await Promise.race([ended, sleep(DRAIN_LIMITS.stopMs, undefined, { ref: false })]);
 		clearInterval(this.#ticking);
 		this.#keys?.stop();
 		await this.#listener.stop();

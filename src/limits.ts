@@ -210,6 +210,8 @@ export const WARM_LIMITS = Object.freeze({
 	retryAfterMs: 10 * 60_000,
 	/** Nothing is started ahead for so long after there was no room. */
 	pauseMs: 30_000,
+	/** In which a server has to say what it has, in the words of one era. */
+	introductionTimeoutMs: 60_000,
 	/** What a server may say before it is spoken to. */
 	earlyBytesMax: 64 * KIB,
 });

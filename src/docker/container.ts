@@ -4,6 +4,7 @@
  * The order matters. Attached before started, no byte of stdout is missed; `wait` registered before started, no
  * exit is. StdinOnce makes the engine close the server's stdin when this connection goes, however it goes.
  */
+import { addAbortListener } from 'node:events';
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -38,23 +39,26 @@ export async function startContainer(
 	const { engine } = dependencies;
 	signal.throwIfAborted();
 	const id = await createContainer(engine, spec);
+	const waiting = new AbortController();
 	try {
-		signal.throwIfAborted();
-		const inspected = await engine.call((docker, abortSignal) => docker.getContainer(id).inspect({ abortSignal }), {
-			signal,
-		});
+		using _ = addAbortListener(signal, () => waiting.abort(signal.reason));
+		const [inspected, { exit }] = await Promise.all([
+			engine.call((docker) => docker.getContainer(id).inspect(), { signal }),
+			waitFor(engine.socketPath, id, { condition: 'next-exit', signal: waiting.signal }),
+		]);
 		const drift = findDrift(spec.body, inspected);
 		if (drift !== undefined) throw new SlipwayError('SLIPWAY_SPEC_DRIFT', { server: spec.server, reason: drift });
 		const socket = await attach(engine.socketPath, id, signal);
-		const channel = new ContainerChannel(dependencies, { id, spec, socket });
+		const channel = new ContainerChannel(dependencies, { id, spec, socket, exit, waiting });
 		try {
-			await engine.call((docker, abortSignal) => docker.getContainer(id).start({ abortSignal }), { signal });
+			await engine.call((docker) => docker.getContainer(id).start(), { signal });
 		} catch (error) {
 			socket.destroy();
 			throw error;
 		}
 		return channel;
 	} catch (error) {
+		waiting.abort();
 		await removeContainer(engine, id);
 		throw explainStart(error, spec);
 	}
@@ -63,13 +67,9 @@ export async function startContainer(
 /** Removes a container with its anonymous volumes, running or not. Resolves also when it was gone, or the engine is. */
 export async function removeContainer(engine: Engine, id: ContainerId): Promise<void> {
 	try {
-		await engine.callIfThere((docker, abortSignal) =>
-			docker.getContainer(id).remove({ force: true, v: true, abortSignal }),
-		);
+		await engine.callIfThere((docker) => docker.getContainer(id).remove({ force: true, v: true }));
 		// One that is being removed already refuses the above; it is not gone yet.
-		await engine.callIfThere((docker, abortSignal) =>
-			docker.getContainer(id).wait({ condition: 'removed', abortSignal }),
-		);
+		await engine.callIfThere((docker) => docker.getContainer(id).wait({ condition: 'removed' }));
 	} catch {
 		// What is left when the engine is gone or refuses is the sweep's to remove: it goes by label, not by memory.
 	}
@@ -78,9 +78,7 @@ export async function removeContainer(engine: Engine, id: ContainerId): Promise<
 /** Not to be aborted: the engine would make the container all the same, and nobody would know its id. */
 async function createContainer(engine: Engine, spec: ContainerSpec): Promise<ContainerId> {
 	try {
-		const created = await engine.call((docker, abortSignal) =>
-			docker.createContainer({ name: spec.containerName, ...spec.body, abortSignal }),
-		);
+		const created = await engine.call((docker) => docker.createContainer({ name: spec.containerName, ...spec.body }));
 		return created.id as ContainerId;
 	} catch (error) {
 		throw explainStart(error, spec);
@@ -123,11 +121,16 @@ interface ContainerParts {
 	readonly id: ContainerId;
 	readonly spec: ContainerSpec;
 	readonly socket: Socket;
+	/** How it exited, once it did; undefined when the engine could not say. */
+	readonly exit: Promise<Exit | undefined>;
+	/** Ends the wait for that. */
+	readonly waiting: AbortController;
 }
 
 /**
  * INVARIANTS:
- * - `ended` resolves exactly once, after the last byte of stdout was given to `stream`.
+ * - `ended` resolves exactly once, after the last byte of stdout was given to `stream`; no request to the engine is
+ *   open for it then.
  * - After `stop` resolved the engine has no container of this id, or the engine does not answer.
  * - The socket is paused while the reader of `stream` is behind, which stops the server's own writes.
  */
@@ -143,12 +146,12 @@ export class ContainerChannel implements Channel {
 	readonly #oomWatch: OomWatch;
 	readonly #socket: Socket;
 	readonly #stderr = new StderrRing();
-	/** How the container exited, once it did; undefined when the engine could not say. */
-	readonly #exited: Promise<Exit | undefined>;
+	readonly #exit: Promise<Exit | undefined>;
+	readonly #waiting: AbortController;
 	#frameProblem: string | undefined;
 	#stopping: Promise<void> | undefined;
 
-	constructor({ engine, oomWatch }: ContainerDependencies, { id, spec, socket }: ContainerParts) {
+	constructor({ engine, oomWatch }: ContainerDependencies, { id, spec, socket, exit, waiting }: ContainerParts) {
 		this.id = id;
 		this.server = spec.server;
 		this.instance = spec.instance;
@@ -156,7 +159,8 @@ export class ContainerChannel implements Channel {
 		this.#engine = engine;
 		this.#oomWatch = oomWatch;
 		this.#socket = socket;
-		this.#exited = this.#awaitExit('next-exit');
+		this.#exit = exit;
+		this.#waiting = waiting;
 		this.stream = this.#connect();
 		this.ended = this.#awaitEnd();
 	}
@@ -182,14 +186,14 @@ export class ContainerChannel implements Channel {
 			await this.#signal('SIGTERM');
 			if (!(await this.#exitsWithin(termMs))) await removeContainer(this.#engine, this.id);
 		}
-		await this.#awaitExit('removed', ENGINE_LIMITS.requestTimeoutMs);
+		await this.#removed();
 		this.#socket.destroy();
 	}
 
 	async #exitsWithin(ms: number): Promise<boolean> {
 		const timer = new AbortController();
 		const timeout = sleep(ms, false, { signal: timer.signal }).catch(() => false);
-		const exited = this.#exited.then((exit) => exit !== undefined);
+		const exited = this.#exit.then((exit) => exit !== undefined);
 		try {
 			return await Promise.race([exited, timeout]);
 		} finally {
@@ -199,18 +203,17 @@ export class ContainerChannel implements Channel {
 
 	async #signal(signal: string): Promise<void> {
 		try {
-			await this.#engine.callIfThere((docker, abortSignal) =>
-				docker.getContainer(this.id).kill({ signal, abortSignal }),
-			);
+			await this.#engine.callIfThere((docker) => docker.getContainer(this.id).kill({ signal }));
 		} catch {
 			// The engine is gone or refuses; the removal that follows, or the sweep, has the last word.
 		}
 	}
 
-	/** Undefined when the engine did not answer. */
-	async #awaitExit(condition: 'next-exit' | 'removed', timeoutMs?: number): Promise<Exit | undefined> {
-		const signal = timeoutMs === undefined ? {} : { signal: AbortSignal.timeout(timeoutMs) };
-		return waitFor(this.#engine.socketPath, this.id, { condition, ...signal }).catch(() => undefined);
+	/** Also when the engine does not answer: then the sweep has the last word. */
+	async #removed(): Promise<void> {
+		const signal = AbortSignal.timeout(ENGINE_LIMITS.requestTimeoutMs);
+		const wait = waitFor(this.#engine.socketPath, this.id, { condition: 'removed', signal });
+		await wait.then(({ exit }) => exit).catch(() => undefined);
 	}
 
 	async #awaitEnd(): Promise<InstanceEnd> {
@@ -220,7 +223,8 @@ export class ContainerChannel implements Channel {
 		// Who stops it from here on, as one does who sees the stream end, is not the one who ended it.
 		const stopped = this.#stopping !== undefined;
 		// The stream ends a little before the engine knows the exit.
-		const exitCode = (await this.#exitsWithin(ENGINE_LIMITS.exitReportMs)) ? (await this.#exited)?.code : undefined;
+		const exitCode = (await this.#exitsWithin(ENGINE_LIMITS.exitReportMs)) ? (await this.#exit)?.code : undefined;
+		this.#waiting.abort();
 		const end = { ...(exitCode === undefined ? {} : { exitCode }), stderr: this.#stderr.tail() };
 		if (this.#frameProblem !== undefined) return { cause: 'frame', ...end };
 		if (stopped) return { cause: 'stopped', ...end };

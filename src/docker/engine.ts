@@ -3,6 +3,7 @@
  *
  * Everything but attach goes through dockerode (attach.ts says why that does not).
  */
+import { addAbortListener } from 'node:events';
 import { Agent } from 'node:http';
 import Docker from 'dockerode';
 import { SlipwayError } from '../errors.ts';
@@ -29,10 +30,19 @@ export function explainRefusal(error: unknown): unknown {
 	return error instanceof EngineRefusal ? new SlipwayError('SLIPWAY_ENGINE_FAILED', {}, { cause: error }) : error;
 }
 
-/** Two calls whose options dockerode takes and its types leave out. */
-interface Greeting {
-	ping(options: { abortSignal: AbortSignal }): Promise<unknown>;
-	version(options: { abortSignal: AbortSignal }): Promise<Docker.DockerVersion>;
+interface CallOptions {
+	readonly timeoutMs?: number;
+	readonly signal?: AbortSignal;
+	/** Of the Engine's API; `any` lets an engine that is too old say so. */
+	readonly version?: typeof ENGINE_LIMITS.apiVersionMin | 'any';
+}
+
+/**
+ * Pooled sockets break when the engine restarts, and a POST cannot be repeated: a connection a request. The agent closes
+ * it: half of dockerode's requests take no signal, and none hears it once an answer has begun.
+ */
+function newAgent(): Agent {
+	return new Agent({ keepAlive: false });
 }
 
 export interface EngineOptions {
@@ -47,9 +57,6 @@ export interface EngineOptions {
  */
 export class Engine {
 	readonly socketPath: string;
-	readonly #docker: Docker;
-	/** Without a version in the path, so that an engine that is too old can say so. */
-	readonly #unversioned: Greeting;
 	readonly #log: Log;
 	readonly #listeners = new Set<(state: EngineState) => void>();
 	#state: EngineState = { reachable: false, reason: 'not asked yet' };
@@ -60,10 +67,6 @@ export class Engine {
 	constructor({ socketPath, log }: EngineOptions) {
 		this.socketPath = socketPath;
 		this.#log = log;
-		// Pooled sockets break when the engine restarts, and a POST cannot be repeated: a connection a request.
-		const options = { socketPath, agent: new Agent({ keepAlive: false }) };
-		this.#docker = new Docker({ ...options, version: `v${ENGINE_LIMITS.apiVersionMin}` });
-		this.#unversioned = new Docker(options);
 	}
 
 	get state(): EngineState {
@@ -105,41 +108,68 @@ export class Engine {
 	}
 
 	/**
-	 * One request of the Engine's API, bounded in time.
+	 * One request of the Engine's API, bounded in time. However it goes, its connection is closed then.
 	 *
 	 * @throws EngineRefusal when the Engine answers with an error status
 	 * @throws SlipwayError SLIPWAY_ENGINE_UNREACHABLE when it does not answer
 	 */
-	async call<T>(
-		request: (docker: Docker, abortSignal: AbortSignal) => Promise<T>,
-		{ timeoutMs = ENGINE_LIMITS.requestTimeoutMs, signal }: { timeoutMs?: number; signal?: AbortSignal } = {},
+	async call<T>(request: (docker: Docker) => Promise<T>, options: CallOptions = {}): Promise<T> {
+		const agent = newAgent();
+		try {
+			return await this.#ask(request, options, agent);
+		} finally {
+			agent.destroy();
+		}
+	}
+
+	/** As `call`, for an answer that is read as it comes: the time is for its beginning, and `signal` ends it anywhere. */
+	async stream<T extends NodeJS.ReadableStream>(
+		request: (docker: Docker) => Promise<T>,
+		options: CallOptions & { readonly signal: AbortSignal },
+	): Promise<T> {
+		const agent = newAgent();
+		try {
+			const stream = await this.#ask(request, options, agent);
+			const listening = addAbortListener(options.signal, () => agent.destroy());
+			stream.once('close', () => listening[Symbol.dispose]());
+			return stream;
+		} catch (error) {
+			agent.destroy();
+			throw error;
+		}
+	}
+
+	/** As `call`, for what may be gone already: a 404 (gone) or a 409 (going) is `undefined`. */
+	async callIfThere<T>(request: (docker: Docker) => Promise<T>, options: CallOptions = {}): Promise<T | undefined> {
+		try {
+			return await this.call(request, options);
+		} catch (error) {
+			if (error instanceof EngineRefusal && (error.statusCode === 404 || error.statusCode === 409)) return undefined;
+			throw error;
+		}
+	}
+
+	async #ask<T>(
+		request: (docker: Docker) => Promise<T>,
+		{ timeoutMs = ENGINE_LIMITS.requestTimeoutMs, signal, version = ENGINE_LIMITS.apiVersionMin }: CallOptions,
+		agent: Agent,
 	): Promise<T> {
 		const deadline = AbortSignal.timeout(timeoutMs);
 		const either = signal === undefined ? deadline : AbortSignal.any([deadline, signal]);
 		const cut = Promise.withResolvers<never>();
 		const abort = (): void => cut.reject(either.reason);
 		either.addEventListener('abort', abort, { once: true });
+		const api = version === 'any' ? {} : { version: `v${version}` };
+		const connection = { socketPath: this.socketPath, agent, ...api };
 		try {
-			// An answer that breaks off in the middle leaves dockerode waiting for good, deaf to its signal too.
-			return await Promise.race([request(this.#docker, either), cut.promise]);
+			signal?.throwIfAborted();
+			// An answer that breaks off in the middle leaves dockerode waiting for good.
+			return await Promise.race([request(new Docker(connection)), cut.promise]);
 		} catch (error) {
 			signal?.throwIfAborted();
 			throw this.#explain(error, deadline.aborted);
 		} finally {
 			either.removeEventListener('abort', abort);
-		}
-	}
-
-	/** As `call`, for what may be gone already: a 404 (gone) or a 409 (going) is `undefined`. */
-	async callIfThere<T>(
-		request: (docker: Docker, abortSignal: AbortSignal) => Promise<T>,
-		options: { timeoutMs?: number; signal?: AbortSignal } = {},
-	): Promise<T | undefined> {
-		try {
-			return await this.call(request, options);
-		} catch (error) {
-			if (error instanceof EngineRefusal && (error.statusCode === 404 || error.statusCode === 409)) return undefined;
-			throw error;
 		}
 	}
 
@@ -180,9 +210,7 @@ export class Engine {
 	async #look(): Promise<void> {
 		try {
 			if (this.#state.reachable) {
-				await this.call((_, abortSignal) => this.#unversioned.ping({ abortSignal }), {
-					timeoutMs: ENGINE_LIMITS.pingTimeoutMs,
-				});
+				await this.call((docker) => docker.ping(), { timeoutMs: ENGINE_LIMITS.pingTimeoutMs, version: 'any' });
 				return;
 			}
 			this.#enter(await this.#greet());
@@ -197,8 +225,9 @@ export class Engine {
 
 	/** What engine this is. */
 	async #greet(): Promise<EngineState> {
-		const answer = await this.call((_, abortSignal) => this.#unversioned.version({ abortSignal }), {
+		const answer = await this.call((docker) => docker.version(), {
 			timeoutMs: ENGINE_LIMITS.pingTimeoutMs,
+			version: 'any',
 		});
 		const { Version: version, ApiVersion: apiVersion }: { Version?: unknown; ApiVersion?: unknown } = answer;
 		if (typeof version !== 'string' || typeof apiVersion !== 'string')

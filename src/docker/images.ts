@@ -58,7 +58,7 @@ export async function ensureImage(
 async function pull(engine: Engine, reference: string, signal: AbortSignal): Promise<void> {
 	const bounded = AbortSignal.any([signal, AbortSignal.timeout(PREPARATION_LIMITS.pullTimeoutMs)]);
 	try {
-		const stream = await engine.call((docker, abortSignal) => docker.pull(reference, { abortSignal }), {
+		const stream = await engine.stream((docker) => docker.pull(reference), {
 			timeoutMs: PREPARATION_LIMITS.pullTimeoutMs,
 			signal,
 		});

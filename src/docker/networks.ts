@@ -77,7 +77,7 @@ interface Plan {
 }
 
 async function create(engine: Engine, { name, server, range, context }: Plan): Promise<string> {
-	const { id } = await engine.call((docker, abortSignal) =>
+	const { id } = await engine.call((docker) =>
 		docker.createNetwork({
 			Name: name,
 			Driver: 'bridge',
@@ -91,7 +91,6 @@ async function create(engine: Engine, { name, server, range, context }: Plan): P
 				[LABELS.boot]: context.boot,
 				[LABELS.server]: server,
 			},
-			abortSignal,
 		}),
 	);
 	const made = await inspectNetwork(engine, id);
@@ -139,7 +138,7 @@ export async function findEgressContainer(engine: Engine, gateway: string): Prom
 
 async function egressContainers(engine: Engine, gateway: string, further: object = {}): Promise<string[]> {
 	const filters = JSON.stringify({ label: [`${LABELS.egress}=${gateway}`], ...further });
-	const found = await engine.call((docker, abortSignal) => docker.listContainers({ all: true, filters, abortSignal }));
+	const found = await engine.call((docker) => docker.listContainers({ all: true, filters }));
 	return found.toSorted((a, b) => b.Created - a.Created).map(({ Id }) => Id);
 }
 
@@ -149,7 +148,7 @@ export async function connectProxy(
 	{ id, proxyAddress }: ServerNetwork,
 	container: string,
 ): Promise<void> {
-	const inspected = await engine.call((docker, abortSignal) => docker.getContainer(container).inspect({ abortSignal }));
+	const inspected = await engine.call((docker) => docker.getContainer(container).inspect());
 	const there = Object.values(inspected.NetworkSettings.Networks).find(({ NetworkID }) => NetworkID === id);
 	if (there?.IPAddress === proxyAddress) return;
 	if (there !== undefined) await disconnect(engine, id, container);
@@ -165,15 +164,13 @@ export async function removeNetwork(engine: Engine, id: string, gateway: string)
 	const members = Object.keys((await inspectNetwork(engine, id))?.Containers ?? {});
 	const proxies = await egressContainers(engine, gateway);
 	for (const container of new Set([...members, ...proxies])) await disconnect(engine, id, container);
-	await engine.callIfThere((docker, abortSignal) => docker.getNetwork(id).remove({ abortSignal }));
+	await engine.callIfThere((docker) => docker.getNetwork(id).remove());
 }
 
 /** Resolves also when it was not in it. */
 async function disconnect(engine: Engine, id: string, container: string): Promise<void> {
 	try {
-		await engine.callIfThere((docker, abortSignal) =>
-			docker.getNetwork(id).disconnect({ Container: container, Force: true, abortSignal }),
-		);
+		await engine.callIfThere((docker) => docker.getNetwork(id).disconnect({ Container: container, Force: true }));
 	} catch (error) {
 		if (!(error instanceof EngineRefusal)) throw error;
 	}
@@ -186,7 +183,7 @@ export async function sweepNetworks(
 	kept: ReadonlySet<string>,
 ): Promise<number> {
 	const filters = JSON.stringify({ label: [`${LABELS.gateway}=${gateway}`, LABELS.boot] });
-	const found = await engine.call((docker, abortSignal) => docker.listNetworks({ filters, abortSignal }));
+	const found = await engine.call((docker) => docker.listNetworks({ filters }));
 	const orphans = found.filter(({ Name, Labels }) => Labels?.[LABELS.boot] !== boot || !kept.has(Name));
 	for (const { Id } of orphans) await removeNetwork(engine, Id, gateway);
 	return orphans.length;

@@ -105,7 +105,7 @@ async function readTemplate(): Promise<Record<string, string>> {
 
 async function findBySource({ engine }: ContainerDependencies, source: string): Promise<PreparedImage | undefined> {
 	const filters = JSON.stringify({ label: [`${LABELS.source}=${source}`] });
-	const images = await engine.call((docker, abortSignal) => docker.listImages({ filters, abortSignal }));
+	const images = await engine.call((docker) => docker.listImages({ filters }));
 	// More than one when the same input was resolved at different times: the oldest, so that the choice is stable.
 	const tagged = images
 		.filter(({ RepoTags }) => RepoTags?.some((tag) => tag.startsWith('slipway/npm-')))
@@ -229,15 +229,14 @@ async function build(
 	const timeoutMs = PREPARATION_LIMITS.buildTimeoutMs;
 	let log = '';
 	try {
-		const stream = await engine.call(
-			(docker, abortSignal) =>
+		const stream = await engine.stream(
+			(docker) =>
 				docker.buildImage(buildContext, {
 					t: reference,
 					buildargs: { BASE: baseId },
 					labels,
 					rm: true,
 					forcerm: true,
-					abortSignal,
 				}),
 			{ timeoutMs, signal: context.signal },
 		);

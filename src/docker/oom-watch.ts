@@ -54,7 +54,7 @@ export class OomWatch {
 			event: ['oom'],
 			label: [`${LABELS.gateway}=${this.#gateway}`],
 		});
-		const events = await this.#engine.call((docker) => docker.getEvents({ filters, abortSignal: signal }), { signal });
+		const events = await this.#engine.stream((docker) => docker.getEvents({ filters }), { signal });
 		events.on('error', () => undefined);
 		for await (const line of createInterface({ input: events })) this.#note(line);
 	}

@@ -13,7 +13,7 @@ export interface Self {
 export async function inspectSelf(engine: Engine): Promise<Self | undefined> {
 	const id = await ownContainerId();
 	if (id === undefined) return undefined;
-	const found = await engine.callIfThere((docker, abortSignal) => docker.getContainer(id).inspect({ abortSignal }));
+	const found = await engine.callIfThere((docker) => docker.getContainer(id).inspect());
 	if (found === undefined) return undefined;
 	const project = found.Config.Labels['com.docker.compose.project'];
 	const folder = found.Config.Labels['com.docker.compose.project.working_dir'];

@@ -19,9 +19,7 @@ export interface SweepContext {
 /** Removes orphans and returns how many there were that would have stayed. */
 export async function sweep(engine: Engine, { gateway, boot, books }: SweepContext): Promise<number> {
 	const filters = JSON.stringify({ label: [`${LABELS.gateway}=${gateway}`, LABELS.boot] });
-	const containers = await engine.call((docker, abortSignal) =>
-		docker.listContainers({ all: true, filters, abortSignal }),
-	);
+	const containers = await engine.call((docker) => docker.listContainers({ all: true, filters }));
 	const orphans = containers.filter(
 		({ Labels }) => Labels[LABELS.boot] !== boot || !books.has(Labels[LABELS.instance] ?? ''),
 	);

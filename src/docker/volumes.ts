@@ -41,13 +41,12 @@ export async function ensureRootVolume(
 	{ gateway, boot }: VolumeContext,
 ): Promise<string> {
 	const name = `slipway-${gateway}-root-${createHash('sha256').update(root).digest('hex').slice(0, 12)}`;
-	await engine.call((docker, abortSignal) =>
+	await engine.call((docker) =>
 		docker.createVolume({
 			Name: name,
 			Driver: 'local',
 			DriverOpts: { type: 'none', o: 'bind', device: root },
 			Labels: { [LABELS.gateway]: gateway, [LABELS.boot]: boot },
-			abortSignal,
 		}),
 	);
 	return name;
@@ -58,7 +57,7 @@ export async function ensureVolumes(engine: Engine, server: Server, context: Vol
 	const names: string[] = [];
 	for (const volume of server.volumes) {
 		const name = volumeName(context.gateway, volume.name);
-		const found = await engine.callIfThere((docker, abortSignal) => docker.getVolume(name).inspect({ abortSignal }));
+		const found = await engine.callIfThere((docker) => docker.getVolume(name).inspect());
 		if (found === undefined) await createVolume(engine, { name, server, context });
 		names.push(name);
 	}
@@ -77,14 +76,12 @@ async function createVolume(
 		[LABELS.instance]: instance,
 	};
 	context.books.add(instance);
-	await engine.call((docker, abortSignal) =>
-		docker.createVolume({ Name: name, Driver: 'local', Labels: labels, abortSignal }),
-	);
+	await engine.call((docker) => docker.createVolume({ Name: name, Driver: 'local', Labels: labels }));
 	try {
 		await giveTo(engine, { name, server, context, labels });
 	} catch (error) {
 		// A volume of the wrong owner would be found, and taken for good, the next time.
-		await engine.callIfThere((docker, abortSignal) => docker.getVolume(name).remove({ abortSignal }));
+		await engine.callIfThere((docker) => docker.getVolume(name).remove());
 		throw error;
 	} finally {
 		context.books.delete(instance);
@@ -99,7 +96,7 @@ interface Gift {
 }
 
 async function giveTo(engine: Engine, { name, server, context, labels }: Gift): Promise<void> {
-	const created = await engine.call((docker, abortSignal) =>
+	const created = await engine.call((docker) =>
 		docker.createContainer({
 			Image: context.imageId,
 			Cmd: ['never-started'],
@@ -116,7 +113,6 @@ async function giveTo(engine: Engine, { name, server, context, labels }: Gift): 
 					},
 				],
 			},
-			abortSignal,
 		}),
 	);
 	try {
@@ -131,9 +127,7 @@ async function giveTo(engine: Engine, { name, server, context, labels }: Gift): 
 		});
 		tar.finalize();
 		const archive = await buffer(tar);
-		await engine.call((docker, abortSignal) =>
-			docker.getContainer(created.id).putArchive(archive, { path: dirname(MOUNT_POINT), abortSignal }),
-		);
+		await engine.call((docker) => docker.getContainer(created.id).putArchive(archive, { path: dirname(MOUNT_POINT) }));
 	} finally {
 		await removeContainer(engine, created.id as ContainerId);
 	}

@@ -1,10 +1,10 @@
 /**
- * Waiting for a container: the engine begins its answer at once, and ends it with the container. dockerode does not tell
- * of an answer that breaks off, and whoever waits would wait for good.
+ * Waiting for a container: the engine begins its answer as soon as it listens, and ends it with the container. dockerode
+ * tells of neither, nor of an answer that breaks off.
  */
-import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { json } from 'node:stream/consumers';
+import { SlipwayError } from '../errors.ts';
 import type { ContainerId } from '../ids.ts';
 import { ENGINE_LIMITS } from '../limits.ts';
 import { EngineRefusal } from './engine.ts';
@@ -14,30 +14,51 @@ export interface Exit {
 	readonly code?: number;
 }
 
-interface WaitOptions {
-	readonly condition: 'next-exit' | 'removed';
-	readonly signal?: AbortSignal;
+export interface Wait {
+	/** Never rejects: undefined when the engine's answer broke off, or `signal` was aborted. */
+	readonly exit: Promise<Exit | undefined>;
 }
 
-/** Rejects when the engine does not answer or refuses, and when its answer breaks off. */
-export async function waitFor(socketPath: string, id: ContainerId, { condition, signal }: WaitOptions): Promise<Exit> {
+interface WaitOptions {
+	readonly condition: 'next-exit' | 'removed';
+	/** Ends the wait; the engine may never answer for a container that was removed while it was asked. */
+	readonly signal: AbortSignal;
+}
+
+/**
+ * Resolves when the engine listens for it: what happens from then on is not missed.
+ *
+ * @throws EngineRefusal, SlipwayError SLIPWAY_ENGINE_UNREACHABLE, or the reason of `signal`
+ */
+export function waitFor(socketPath: string, id: ContainerId, { condition, signal }: WaitOptions): Promise<Wait> {
+	const { promise, resolve, reject } = Promise.withResolvers<Wait>();
 	const outgoing = request({
 		socketPath,
 		method: 'POST',
 		path: `/v${ENGINE_LIMITS.apiVersionMin}/containers/${id}/wait?condition=${condition}`,
 		headers: { Host: 'docker', 'Content-Length': '0' },
 		agent: false,
-		...(signal === undefined ? {} : { signal }),
+		timeout: ENGINE_LIMITS.requestTimeoutMs,
+		signal,
 	});
+	outgoing.once('response', (response) => {
+		outgoing.setTimeout(0);
+		if (response.statusCode === 200) return resolve({ exit: readExit(response) });
+		response.resume();
+		if (response.statusCode === 404) return resolve({ exit: Promise.resolve({}) });
+		reject(new EngineRefusal(response.statusCode ?? 500, 'the engine would not wait'));
+	});
+	outgoing.once('timeout', () => outgoing.destroy(new Error('wait timed out')));
 	// What breaks after the answer has begun is told by reading it.
-	outgoing.on('error', () => undefined);
+	outgoing.on('error', (cause) => {
+		if (signal.aborted) return reject(signal.reason);
+		reject(new SlipwayError('SLIPWAY_ENGINE_UNREACHABLE', { reason: 'A wait for a container broke.' }, { cause }));
+	});
 	outgoing.end();
-	const [response]: IncomingMessage[] = await once(outgoing, 'response');
-	if (response?.statusCode !== 200) {
-		response?.resume();
-		if (response?.statusCode === 404) return {};
-		throw new EngineRefusal(response?.statusCode ?? 500, 'the engine would not wait');
-	}
-	const { StatusCode } = (await json(response)) as { StatusCode: number };
-	return { code: StatusCode };
+	return promise;
+}
+
+async function readExit(response: IncomingMessage): Promise<Exit | undefined> {
+	const answer = (await json(response).catch(() => undefined)) as { readonly StatusCode?: unknown } | null | undefined;
+	return typeof answer?.StatusCode === 'number' ? { code: answer.StatusCode } : undefined;
 }

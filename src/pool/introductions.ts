@@ -5,6 +5,7 @@
  *
  * It is also the first that is seen of a server: one that does not start is in the log before its first caller comes.
  */
+import type { Patience } from '../channel.ts';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
 import { NOBODY, type ServerName } from '../ids.ts';
 import type { Launcher, ServerView } from '../launcher/contract.ts';
@@ -79,8 +80,10 @@ export class Introductions {
 		const { log } = this.#targets;
 		this.#tried.set(server.name, server.spec);
 		try {
-			if (target.snapshots.ofLegacy(INITIALIZE, NOBODY) === undefined) await this.#asLegacy(target);
-			if (target.snapshots.ofModern(NOBODY_IN_PARTICULAR, NOBODY) === undefined) await this.#asModern(target);
+			if (target.snapshots.ofLegacy(INITIALIZE, NOBODY) === undefined)
+				await this.#within((signal) => asLegacy(target, signal));
+			if (target.snapshots.ofModern(NOBODY_IN_PARTICULAR, NOBODY) === undefined)
+				await this.#within((signal) => asModern(target, signal));
 			log.debug('server introduced', { server: server.name });
 		} catch (error) {
 			const { code } = toSlipwayError(error);
@@ -91,36 +94,64 @@ export class Introductions {
 		}
 	}
 
-	async #asLegacy(target: ServerTarget): Promise<void> {
-		const conversation = await target.openLegacy(INITIALIZE_TEXT, INITIALIZE, {
-			...this.#options(),
-			standing: { send: () => false, ask: () => false },
-			onMemory: () => undefined,
-		});
-		const { callTimeoutMs: timeoutMs } = target;
+	/** Others are waiting to introduce themselves, or the process to end: nobody has for ever. */
+	async #within(introduce: (signal: AbortSignal) => Promise<void>): Promise<void> {
+		const late = new AbortController();
+		const timer = setTimeout(
+			() => late.abort(new SlipwayError('SLIPWAY_START_TIMEOUT')),
+			WARM_LIMITS.introductionTimeoutMs,
+		);
+		const signal = AbortSignal.any([this.#stopping.signal, late.signal]);
 		try {
-			if (!conversation.answer.message.ok) throw new SlipwayError('SLIPWAY_HANDSHAKE_REFUSED');
-			conversation.server.notify(notificationText(INITIALIZED.method), INITIALIZED);
-			await askLists(conversation.answer, (method, params) => ask(conversation.server, method, params, { timeoutMs }));
+			await introduce(signal);
+		} catch (error) {
+			throw signal.aborted ? signal.reason : error;
 		} finally {
-			await conversation.end('prompt');
+			clearTimeout(timer);
 		}
 	}
+}
 
-	async #asModern(target: ServerTarget): Promise<void> {
-		const conversation = await target.openModern(NOBODY_IN_PARTICULAR, this.#options());
-		const say = (method: string, params: object): Promise<Answer> =>
-			askModern(conversation.server, method, params, NOBODY_IN_PARTICULAR);
-		try {
-			await askLists(await say('server/discover', {}), say);
-		} finally {
-			await conversation.end('prompt');
-		}
-	}
+async function asLegacy(target: ServerTarget, signal: AbortSignal): Promise<void> {
+	const conversation = await target.openLegacy(INITIALIZE_TEXT, INITIALIZE, {
+		...optionsOf(signal),
+		standing: { send: () => false, ask: () => false },
+		onMemory: () => undefined,
+	});
+	const { callTimeoutMs: timeoutMs } = target;
+	await until(signal, conversation, async () => {
+		if (!conversation.answer.message.ok) throw new SlipwayError('SLIPWAY_HANDSHAKE_REFUSED');
+		conversation.server.notify(notificationText(INITIALIZED.method), INITIALIZED);
+		await askLists(conversation.answer, (method, params) => ask(conversation.server, method, params, { timeoutMs }));
+	});
+}
 
-	#options() {
-		return { caller: NOBODY, signal: this.#stopping.signal, makeRoom: async () => false };
+async function asModern(target: ServerTarget, signal: AbortSignal): Promise<void> {
+	const conversation = await target.openModern(NOBODY_IN_PARTICULAR, optionsOf(signal));
+	const say = (method: string, params: object): Promise<Answer> =>
+		askModern(conversation.server, method, params, NOBODY_IN_PARTICULAR);
+	await until(signal, conversation, async () => askLists(await say('server/discover', {}), say));
+}
+
+/** Talks, and ends the conversation then, or when that is given up: what was asked by then has no answer. */
+async function until(
+	signal: AbortSignal,
+	conversation: { end(patience: Patience): Promise<void> },
+	talk: () => Promise<void>,
+): Promise<void> {
+	const giveUp = (): void => void conversation.end('prompt');
+	signal.addEventListener('abort', giveUp);
+	if (signal.aborted) giveUp();
+	try {
+		await talk();
+	} finally {
+		signal.removeEventListener('abort', giveUp);
+		await conversation.end('prompt');
 	}
+}
+
+function optionsOf(signal: AbortSignal) {
+	return { caller: NOBODY, signal, makeRoom: async () => false };
 }
 
 /** Whether the catalog lets it be started before anybody asks, and kept what it says. */

@@ -95,6 +95,10 @@ class FakeEngine implements AsyncDisposable {
 		});
 	}
 
+	get connections(): number {
+		return this.#sockets.size;
+	}
+
 	async open(): Promise<this> {
 		this.#server.listen(this.socketPath);
 		await once(this.#server, 'listening');
@@ -133,8 +137,9 @@ class FakeEngine implements AsyncDisposable {
 		if (container === undefined) return say({ message: 'no such container' }, 404);
 		if (request.method === 'DELETE' || (verb === 'kill' && !this.isStubborn)) this.#end(name, container);
 		if (verb === 'wait') {
+			response.writeHead(200).flushHeaders();
 			await container.gone.promise;
-			return say({ StatusCode: 0 });
+			return void response.end('{"StatusCode":0}');
 		}
 		if (verb === 'json') return say({ Config: container.asked, HostConfig: container.asked['HostConfig'], Mounts: [] });
 		if (verb === 'archive') return void response.writeHead(200).end();
@@ -158,7 +163,10 @@ class FakeEngine implements AsyncDisposable {
 	}
 
 	#attach(request: IncomingMessage, socket: Socket): void {
-		socket.on('error', () => undefined);
+		socket
+			.on('error', () => undefined)
+			.on('end', () => socket.end())
+			.resume();
 		if (this.#isTheTests(`${request.method} ${request.url}`)) return this.#answer(socket);
 		const [, id = ''] = /\/containers\/([0-9a-f]+)\/attach/.exec(request.url ?? '') ?? [];
 		const container = this.containers.get(id) ?? assert.fail('an attach to nothing');
@@ -238,7 +246,12 @@ const EXPECTED: Readonly<Record<RequestName, Readonly<Record<AnswerName, Outcome
 		but: { 'half an answer': 'SLIPWAY_ENGINE_FAILED' },
 	}),
 	start: outcomes({ ...NEEDED, nonsense: 'works' }),
-	wait: SPARE,
+	// What cannot be waited for is not started.
+	wait: outcomes({
+		...NEEDED,
+		nonsense: 'works',
+		but: { '404': 'works', 'half an answer': 'works' },
+	}),
 	kill: SPARE,
 	remove: SPARE,
 	list: SPARE,
@@ -281,6 +294,7 @@ describe('an answer of the engine', { concurrency: 48 }, () => {
 				assert.equal(await launchIn(engine, request), expected);
 				assert.ok(engine.answered > 0, 'it was not asked for');
 				assert.deepEqual([...engine.containers.keys()], [], 'containers are left');
+				await until('no connection is left open', () => engine.connections === 0);
 			});
 		}
 	}

@@ -153,7 +153,7 @@ test('an answer that breaks off is an engine that does not answer, and no call h
 		proxy.breakAnswersAfter(bytes);
 		await refusedWith(
 			'SLIPWAY_ENGINE_UNREACHABLE',
-			bench.engine.call((api, abortSignal) => api.listImages({ abortSignal }), {
+			bench.engine.call((api) => api.listImages(), {
 				timeoutMs: 2_000,
 			}),
 		);
@@ -340,17 +340,14 @@ test('a call to an engine that refuses keeps its status, and its own signal its 
 	const engine = new Engine({ socketPath: ENGINE_SOCKET, log: SILENT_LOG });
 	await engine.start();
 	const refusal: unknown = await engine
-		.call((api, abortSignal) => api.getContainer('no-such-container').inspect({ abortSignal }))
+		.call((api) => api.getContainer('no-such-container').inspect())
 		.catch((error: unknown) => error);
 	assert.ok(refusal instanceof EngineRefusal);
 	assert.equal(refusal.statusCode, 404);
-	assert.equal(
-		await engine.callIfThere((api, abortSignal) => api.getContainer('no-such-container').inspect({ abortSignal })),
-		undefined,
-	);
+	assert.equal(await engine.callIfThere((api) => api.getContainer('no-such-container').inspect()), undefined);
 	const reason = new Error('mine');
 	await assert.rejects(
-		engine.call((api, abortSignal) => api.listContainers({ abortSignal }), { signal: AbortSignal.abort(reason) }),
+		engine.call((api) => api.listContainers(), { signal: AbortSignal.abort(reason) }),
 		(error) => error === reason,
 	);
 	engine.stop();

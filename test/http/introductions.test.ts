@@ -11,7 +11,8 @@ import { SNAPSHOT_LIMITS, WARM_LIMITS } from '../../src/limits.ts';
 import { type Log, SILENT_LOG } from '../../src/log.ts';
 import { MODERN_REVISION } from '../../src/mcp/revisions.ts';
 import { kindOf, Snapshots } from '../../src/pool/snapshots.ts';
-import { serverView } from '../support/fake-launcher.ts';
+import { type FakeInstance, serverView } from '../support/fake-launcher.ts';
+import { HeldTimers } from '../support/held-timers.ts';
 import { call, type HttpStack, startHttpStack } from '../support/http-stack.ts';
 import { Inbox } from '../support/inbox.ts';
 import { MemoryStore } from '../support/memory-store.ts';
@@ -215,4 +216,33 @@ test('an introduction stays, however many kinds of clients come', () => {
 	assert.equal(snapshots.find('spec', kinds[0] ?? ''), undefined);
 	assert.ok(new Snapshots(store).find('spec', introduction));
 	assert.equal(store.findSnapshots('spec').length, SNAPSHOT_LIMITS.kindsMax);
+});
+
+describe('a server that begins and then says nothing', () => {
+	/** Answers `initialize`, and is asked for its tools. */
+	async function begin(setting: Setting): Promise<FakeInstance> {
+		setting.cast.recast({ snap: { answers: {} } });
+		await setting.tick();
+		const { instance } = await setting.cast.of('snap');
+		assert.equal(methodsTo(instance).at(-1), 'tools/list');
+		return instance;
+	}
+
+	test('does not hold the process back', async (t) => {
+		const setting = await start(t);
+		const instance = await begin(setting);
+		// Sees that no Instance is left.
+		await setting.stack.stop();
+		assert.equal(instance.stopped, 'prompt');
+	});
+
+	test('does not hold back those after it: it is given up, and complained of', async (t) => {
+		const held = new HeldTimers(t, WARM_LIMITS.introductionTimeoutMs);
+		const setting = await start(t);
+		const instance = await begin(setting);
+		held.fire();
+		await instance.ended;
+		assert.deepEqual(await setting.complaints.next(), 'SLIPWAY_START_TIMEOUT');
+		assert.equal(setting.stack.launcher.live.size, 0);
+	});
 });

@@ -37,6 +37,11 @@ test('every file of src is reached from main.ts', () => {
 	);
 });
 
+test('src has source and nothing else', () => {
+	const others = globSync('src/**/*.*').filter((file) => !file.endsWith('.ts'));
+	assert.deepEqual(others, []);
+});
+
 test('only main.ts touches the process', () => {
 	const offenders = sources.filter(
 		(file) => file !== 'src/main.ts' && /\bprocess\.[a-z]/.test(read(file).replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '')),
