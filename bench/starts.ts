@@ -1,9 +1,10 @@
 /**
  * What a start costs: the first call of a session to a real server that has to be started (cold), and to one that waits
  * for its first caller (warm), beside the bare least that a cold one takes: create, attach, start and `initialize` of the
- * very same container, straight at the engine.
+ * very same container, straight at the engine. And what is told from a Snapshot, where nothing is started: `initialize`
+ * and a list, beside the least that the gateway can be asked (GET /health).
  *
- * The three take turns in one run, so that what else the machine does strikes all of them alike; what counts are the
+ * All take turns in one run, so that what else the machine does strikes all of them alike; what counts are the
  * ratios. Exits 2 for wrong arguments.
  */
 import { randomBytes } from 'node:crypto';
@@ -19,7 +20,7 @@ import { LABELS } from '../src/docker/labels.ts';
 import type { ContainerId } from '../src/ids.ts';
 import { STDIO_LIMITS } from '../src/limits.ts';
 import { freePort, type SlipwayProcess, startSlipway } from '../test/support/client-process.ts';
-import { RawClient } from '../test/support/client-raw.ts';
+import { answerOf, RawClient } from '../test/support/client-raw.ts';
 import { API_KEY } from '../test/support/stack.ts';
 
 const USAGE = 'Usage: npm run bench:starts -- [--rounds 15] [--package name@version]';
@@ -34,8 +35,20 @@ const INITIALIZE = `${JSON.stringify({
 	params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'bench', version: '1' } },
 })}\n`;
 
-const KINDS = ['bare', 'cold', 'warm'] as const;
-type Kind = (typeof KINDS)[number];
+const STARTS = ['bare', 'cold', 'warm'] as const;
+type Start = (typeof STARTS)[number];
+/** What takes less than a millisecond is measured so many times a round. */
+const TOLD_A_ROUND = 20;
+const TOLD = ['health', 'initialize', 'tools/list'] as const;
+type Told = (typeof TOLD)[number];
+type Kind = Start | Told;
+const RATIOS = [
+	['cold', 'bare'],
+	['warm', 'cold'],
+	['initialize', 'health'],
+	['tools/list', 'health'],
+] as const satisfies readonly (readonly [Kind, Kind])[];
+const KINDS: readonly Kind[] = [...STARTS, ...TOLD];
 
 class Bench {
 	readonly #docker = new Docker({ socketPath: SOCKET });
@@ -81,8 +94,23 @@ class Bench {
 	}
 
 	/** How long it takes, in milliseconds. */
-	measure(kind: Kind): Promise<number> {
+	measure(kind: Start): Promise<number> {
 		return kind === 'bare' ? this.#bare() : this.#first(kind);
+	}
+
+	/** How long the gateway takes to say what it knows, in milliseconds. */
+	async measureTold(): Promise<Record<Told, number>> {
+		const client = new RawClient(`${this.#url}/servers/cold/mcp`);
+		const health = await timed(async () => (await fetch(`${this.#url}/health`)).text());
+		const initialize = await timed(async () => {
+			const reply = await client.sendInitialize();
+			await answerOf(reply);
+			client.sessionId = reply.headers.get('mcp-session-id') ?? undefined;
+		});
+		await client.notify('notifications/initialized');
+		const list = await timed(() => client.request('tools/list'));
+		await client.end();
+		return { health, initialize, 'tools/list': list };
 	}
 
 	async stop(): Promise<void> {
@@ -169,6 +197,12 @@ interface Status {
 	}[];
 }
 
+async function timed(work: () => Promise<unknown>): Promise<number> {
+	const startedAtMs = performance.now();
+	await work();
+	return performance.now() - startedAtMs;
+}
+
 function quantile(values: readonly number[], part: number): number {
 	const sorted = values.toSorted((one, other) => one - other);
 	return sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? Number.NaN;
@@ -178,20 +212,24 @@ async function run(rounds: number, npm: string): Promise<void> {
 	console.log(`preparing ${npm}`);
 	const bench = await Bench.make(npm);
 	try {
-		const times: Record<Kind, number[]> = { bare: [], cold: [], warm: [] };
-		for (let round = 0; round < rounds; round += 1) {
-			for (const kind of KINDS) times[kind].push(await bench.measure(kind));
+		const times = new Map<Kind, number[]>(KINDS.map((kind) => [kind, []]));
+		const note = (kind: Kind, ms: number): void => void times.get(kind)?.push(ms);
+		for (let round = 1; round <= rounds; round += 1) {
+			for (const kind of STARTS) note(kind, await bench.measure(kind));
+			for (let time = 0; time < TOLD_A_ROUND; time += 1) {
+				const told = await bench.measureTold();
+				for (const kind of TOLD) note(kind, told[kind]);
+			}
 			console.log(
-				`round ${round + 1}: ${KINDS.map((kind) => `${kind} ${times[kind].at(-1)?.toFixed(0)} ms`).join(', ')}`,
+				`round ${round}: ${KINDS.map((kind) => `${kind} ${times.get(kind)?.at(-1)?.toFixed(1)} ms`).join(', ')}`,
 			);
 		}
-		const median = (kind: Kind): number => quantile(times[kind], 0.5);
-		console.log(
-			`cold / bare ${(median('cold') / median('bare')).toFixed(2)}, warm / cold ${(median('warm') / median('cold')).toFixed(3)}`,
-		);
+		const part = (kind: Kind, share: number): number => quantile(times.get(kind) ?? [], share);
+		for (const [one, other] of RATIOS)
+			console.log(`${one} / ${other} ${(part(one, 0.5) / part(other, 0.5)).toFixed(3)}`);
 		for (const kind of KINDS)
 			console.log(
-				`${kind}: median ${median(kind).toFixed(1)} ms, quarters ${quantile(times[kind], 0.25).toFixed(1)} to ${quantile(times[kind], 0.75).toFixed(1)} ms`,
+				`${kind}: median ${part(kind, 0.5).toFixed(2)} ms, quarters ${part(kind, 0.25).toFixed(2)} to ${part(kind, 0.75).toFixed(2)} ms`,
 			);
 	} finally {
 		await bench.stop();

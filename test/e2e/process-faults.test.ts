@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { before, describe, type TestContext, test } from 'node:test';
 import type Docker from 'dockerode';
-import { freePort, type SlipwayProcess, startSlipway } from '../support/client-process.ts';
+import { freePort, onceSaid, type SlipwayProcess, startSlipway } from '../support/client-process.ts';
 import { answerOf, assertStatus, RawClient, type Reply, textOf } from '../support/client-raw.ts';
 import { until, within } from '../support/engine-bench.ts';
 import { EngineProxy } from '../support/engine-proxy.ts';
@@ -78,12 +78,7 @@ async function makePlace(t: TestContext): Promise<Place> {
 				...settings,
 			});
 			processes.push(started);
-			const ended = started.exited.then((code) => {
-				throw new Error(`it ended with ${code}: ${started.lines.items.join('\n')}`);
-			});
-			ended.catch(() => undefined);
-			await Promise.race([started.lines.first((line) => line.includes('gateway listening')), ended]);
-			return started;
+			return onceSaid(started, 'gateway listening');
 		},
 		containers: () => containersOfGateway(id),
 		raw: (server = 'conversation') => new RawClient(`${url}/servers/${server}/mcp`),

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { before, describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type Docker from 'dockerode';
-import { freePort, runSlipway, type SlipwayProcess, startSlipway } from '../support/client-process.ts';
+import { freePort, onceSaid, runSlipway, type SlipwayProcess, startSlipway } from '../support/client-process.ts';
 import { answerOf, RawClient, type Reply, textOf } from '../support/client-raw.ts';
 import { connectSdk } from '../support/client-sdk.ts';
 import { fixtureImage } from '../support/fixtures.ts';
@@ -87,12 +87,7 @@ async function makePlace(t: TestContext, ...names: readonly string[]): Promise<P
 		start: async (more = { SLIPWAY_API_KEY: API_KEY }) => {
 			const started = startSlipway(['all'], { ...settings, ...more });
 			processes.push(started);
-			const ended = started.exited.then((code) => {
-				throw new Error(`it ended with ${code}: ${started.lines.items.join('\n')}`);
-			});
-			ended.catch(() => undefined);
-			await Promise.race([started.lines.first((line) => line.includes('gateway listening')), ended]);
-			return started;
+			return onceSaid(started, 'gateway listening');
 		},
 		status: async () => {
 			const response = await fetch(`${url}/status`, { headers: { authorization: `Bearer ${API_KEY}` } });
@@ -362,8 +357,7 @@ describe('gateway and launcher as two processes', () => {
 		const start = async (args: readonly string[], settings: Readonly<Record<string, string>>, sign: string) => {
 			const started = startSlipway(args, settings);
 			running.push(started);
-			await started.lines.first((line) => line.includes(sign));
-			return started;
+			return onceSaid(started, sign);
 		};
 		const { SLIPWAY_PORT, SLIPWAY_DATA, SLIPWAY_CATALOG, SLIPWAY_GATEWAY_ID } = place.settings as Record<
 			string,

@@ -8,7 +8,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { before, describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type Docker from 'dockerode';
-import { freePort, type SlipwayProcess, startSlipway } from '../support/client-process.ts';
+import { freePort, onceSaid, type SlipwayProcess, startSlipway } from '../support/client-process.ts';
 import { answerOf, RawClient, textOf } from '../support/client-raw.ts';
 import { connectSdk } from '../support/client-sdk.ts';
 import { fixtureImage } from '../support/fixtures.ts';
@@ -68,12 +68,7 @@ async function makePlace(t: TestContext): Promise<Place> {
 				...more,
 			});
 			processes.push(started);
-			const ended = started.exited.then((code) => {
-				throw new Error(`it ended with ${code}: ${started.lines.items.join('\n')}`);
-			});
-			ended.catch(() => undefined);
-			await Promise.race([started.lines.first((line) => line.includes('gateway listening')), ended]);
-			return started;
+			return onceSaid(started, 'gateway listening');
 		},
 		raw: (path = '/servers/conversation/mcp') => new RawClient(`${url}${path}`),
 		kept: () => {

@@ -40,6 +40,16 @@ export function startSlipway(args: readonly string[], settings: Readonly<Record<
 	return { child, stdout, stderr, lines, exited };
 }
 
+/** Resolves with the process when it has written a line with that text; rejects with all that it wrote when it ends before. */
+export async function onceSaid(started: SlipwayProcess, text: string): Promise<SlipwayProcess> {
+	const ended = started.exited.then((code) => {
+		throw new Error(`it ended with ${code}: ${started.lines.items.join('\n')}`);
+	});
+	ended.catch(() => undefined);
+	await Promise.race([started.lines.first((line) => line.includes(text)), ended]);
+	return started;
+}
+
 /** Runs a verb to its end. */
 export async function runSlipway(
 	args: readonly string[],
