@@ -49,6 +49,8 @@ async function connect(url: string, prefix: string): Promise<TaskClient> {
 		{ capabilities: { elicitation: {}, tasks }, taskStore, defaultTaskPollInterval: 100 },
 	);
 	const content: ElicitResult['content'] = { interpretation: 'technical', name: 'Ada', favoriteColor: 'Green' };
+	// It keeps a timer a task.
+	client.onclose = () => taskStore.cleanup();
 	client.setRequestHandler(ElicitRequestSchema, async ({ params }, { taskStore: store }) => {
 		asked.push(params.message);
 		if (params.task === undefined) return { action: 'accept', content };
