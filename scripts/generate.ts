@@ -1,5 +1,6 @@
 /**
- * Writes what is generated from the code: docs/errors.md, docs/config.md, catalog/catalog.schema.json.
+ * Writes what is generated from the code: docs/errors.md, docs/config.md, docs/security-tests.md,
+ * catalog/catalog.schema.json.
  *
  * Usage: node scripts/generate.ts          write them
  *        node scripts/generate.ts --check  exit 1 if one of them is not what the code says
@@ -8,6 +9,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { catalogJsonSchema } from '../src/catalog/schema.ts';
 import { SETTINGS } from '../src/config.ts';
 import { ERRORS } from '../src/errors.ts';
+import { SECURITY } from '../test/security/promises.ts';
 
 const ROOT = new URL('../', import.meta.url);
 
@@ -58,9 +60,37 @@ function configPage(): string {
 	].join('\n');
 }
 
+function securityPage(): string {
+	const code = (text: string): string => `\`\`${text.replace(/\s+/g, ' ').trim()}\`\``;
+	return [
+		'# What SECURITY.md promises, and how that is known',
+		'',
+		'Generated from `test/security/promises.ts` by `npm run generate`; a test keeps it and SECURITY.md in step.',
+		'',
+		'`npm run security` (Node 26, and a Docker Engine) takes the lines one after the other, makes each false in a copy of the',
+		'tree by the change that stands here, and fails unless the test of the line passes before it and fails after.',
+		...SECURITY.flatMap(({ title, promises }) => [
+			'',
+			`## ${title}`,
+			'',
+			row('line', 'test', 'made false by'),
+			row('---', '---', '---'),
+			...promises.map(({ line, file, test, broken }) =>
+				row(
+					line,
+					`\`${file}\`: ${test}`,
+					`\`${broken.file}\`: ${code(broken.text)} → ${broken.by === '' ? 'nothing' : code(broken.by)}`,
+				),
+			),
+		]),
+		'',
+	].join('\n');
+}
+
 const PAGES: Readonly<Record<string, () => string>> = {
 	'docs/errors.md': errorsPage,
 	'docs/config.md': configPage,
+	'docs/security-tests.md': securityPage,
 	'catalog/catalog.schema.json': () => `${JSON.stringify(catalogJsonSchema(), null, 2)}\n`,
 };
 

@@ -9,7 +9,7 @@ const IN_ALL_MS = 600_000;
 
 function endWithin(ms: number, what: string): void {
 	const end = (): void => {
-		console.error(`${what} within ${ms / 1000} s. Open: ${process.getActiveResourcesInfo().join(', ')}`);
+		process.stderr.write(`${what} within ${ms / 1000} s. Open: ${process.getActiveResourcesInfo().join(', ')}\n`);
 		process.exit(1);
 	};
 	setTimeout(end, ms).unref();

@@ -8,6 +8,7 @@ import { test } from 'node:test';
 import { SETTINGS } from '../../src/config.ts';
 import { ERRORS } from '../../src/errors.ts';
 import { createLog } from '../../src/log.ts';
+import { SECURITY } from '../security/promises.ts';
 
 const read = (path: string): string => readFileSync(path, 'utf8');
 const sources = globSync('src/**/*.ts').sort();
@@ -19,7 +20,7 @@ function importsOf(file: string): string[] {
 	);
 }
 
-test('docs/errors.md, docs/config.md and the catalog schema are what the code says', () => {
+test('generated pages and the catalog schema are what the code says', () => {
 	execFileSync(process.execPath, ['scripts/generate.ts', '--check'], { stdio: 'pipe' });
 });
 
@@ -35,6 +36,21 @@ test('every file of src is reached from main.ts', () => {
 		sources.filter((file) => !reached.has(file)),
 		[],
 	);
+});
+
+test('SECURITY.md has the lines of its table and no other, and each is still made false by its change', () => {
+	const listed = read('SECURITY.md')
+		.split(/^## /m)
+		.flatMap((section) => {
+			const [title = '', ...lines] = section.split('\n');
+			return lines.filter((line) => line.startsWith('- ')).map((line) => `${title}: ${line.slice(2)}`);
+		});
+	const promised = SECURITY.flatMap(({ title, promises }) => promises.map(({ line }) => `${title}: ${line}`));
+	assert.deepEqual(listed, promised);
+	for (const { line, file, test: name, broken } of SECURITY.flatMap(({ promises }) => promises)) {
+		assert.ok(read(file).replaceAll("\\'", "'").includes(name), `the test of: ${line}`);
+		assert.equal(read(broken.file).split(broken.text).length, 2, `the place in ${broken.file} of: ${line}`);
+	}
 });
 
 test('src has source and nothing else', () => {
