@@ -155,6 +155,8 @@ export const AGGREGATE_LIMITS = Object.freeze({
 /** Instances over time. */
 export const INSTANCE_LIMITS = Object.freeze({
 	instancesMax: 32,
+	/** Of all servers together: more than an engine starts, so that only what goes round in circles meets it. */
+	startsPerMinuteMax: 1200,
 	/** Starts at a time: as many as there are cores, and no fewer. */
 	concurrentStartsMin: 2,
 	startsQueuedMax: 64,
