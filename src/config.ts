@@ -164,6 +164,22 @@ export const SETTINGS = Object.freeze({
 		['launcher'],
 		'How many containers may run at once. At the bound, a session without a call or an open stream for a minute makes room for a new one of the same caller.',
 	),
+	SLIPWAY_INSTANCES_PER_SERVER: setting(
+		z
+			.string()
+			.regex(/^(?:[1-9]\d{0,2}|1000)$/, 'a whole number from 1 to 1000')
+			.transform(Number)
+			.optional(),
+		'`SLIPWAY_INSTANCES_MAX`',
+		['launcher'],
+		'How many containers of one server may run at once, whoever asks.',
+	),
+	SLIPWAY_STARTS_PER_MINUTE: setting(
+		integer(1, 100_000, INSTANCE_LIMITS.startsPerMinuteMax),
+		`\`${INSTANCE_LIMITS.startsPerMinuteMax}\``,
+		['launcher'],
+		'How many containers the launcher starts in a minute, whoever asks.',
+	),
 	SLIPWAY_WARM: setting(
 		z
 			.string()
@@ -260,6 +276,8 @@ export interface Config {
 	/** 0: any number. */
 	readonly callsPerMinute: number;
 	readonly instancesMax: number;
+	readonly instancesPerServerMax: number;
+	readonly startsPerMinuteMax: number;
 	/** What Instances that wait for their first caller may take together; 0: none wait. */
 	readonly warmBytesMax: number;
 	readonly catalogPath: string;
@@ -328,6 +346,8 @@ function toConfig(values: Values): Config {
 		sessionIdleMs: values.SLIPWAY_SESSION_IDLE_SECONDS * 1000,
 		callsPerMinute: values.SLIPWAY_CALLS_PER_MINUTE,
 		instancesMax: values.SLIPWAY_INSTANCES_MAX,
+		instancesPerServerMax: values.SLIPWAY_INSTANCES_PER_SERVER ?? values.SLIPWAY_INSTANCES_MAX,
+		startsPerMinuteMax: values.SLIPWAY_STARTS_PER_MINUTE,
 		warmBytesMax: values.SLIPWAY_WARM,
 		catalogPath: values.SLIPWAY_CATALOG,
 		mountRoots: Object.freeze(values.SLIPWAY_MOUNT_ROOTS),

@@ -316,6 +316,22 @@ export const ERRORS = Object.freeze({
 		'Try again later, or raise SLIPWAY_INSTANCES_MAX.',
 		true,
 	),
+	SLIPWAY_SERVER_FULL: row(
+		503,
+		RPC_CODES.unavailable,
+		'warn',
+		'As many containers of this server run as may run.',
+		'Try again later, or raise SLIPWAY_INSTANCES_PER_SERVER.',
+		true,
+	),
+	SLIPWAY_START_RATE: row(
+		503,
+		RPC_CODES.unavailable,
+		'warn',
+		'As many containers were started in the last minute as may be.',
+		'Try again as Retry-After says, or raise SLIPWAY_STARTS_PER_MINUTE.',
+		true,
+	),
 	SLIPWAY_START_QUEUE_FULL: row(
 		503,
 		RPC_CODES.unavailable,

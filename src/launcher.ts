@@ -51,6 +51,8 @@ export async function startLauncher({
 		catalog,
 		nodeImage: config.nodeImage,
 		instancesMax: config.instancesMax,
+		instancesPerServerMax: config.instancesPerServerMax,
+		startsPerMinuteMax: config.startsPerMinuteMax,
 		gatewayId: config.gatewayId,
 		// One port of one host has one gateway.
 		fallbackGatewayId: `${hostname()

@@ -155,6 +155,8 @@ export const AGGREGATE_LIMITS = Object.freeze({
 /** Instances over time. */
 export const INSTANCE_LIMITS = Object.freeze({
 	instancesMax: 32,
+	/** Of all servers together: more than an engine starts, so that only what goes round in circles meets it. */
+	startsPerMinuteMax: 1200,
 	/** Starts at a time: as many as there are cores, and no fewer. */
 	concurrentStartsMin: 2,
 	startsQueuedMax: 64,
@@ -328,6 +330,25 @@ export const LAUNCHER_LIMITS = Object.freeze({
 	reconnectDelayMs: 250,
 	/** What stands for a caller in the queue for starts. */
 	callerCharsMax: 64,
+	/**
+	 * Connections that ask for something or have asked nothing yet, those that follow the state, and those that are told the
+	 * Instances. Of each the latest are served; the first is as many as it takes to stop every Instance that may be at once.
+	 */
+	asksMax: 1100,
+	followersMax: 8,
+	reportsMax: 8,
+	/** Launches that wait, for their image or for their turn: more than callers that the queue for starts has places for. */
+	launchesMax: 1024,
+	/** Connections of Instances that have ended, on which the last of what they said may still be read. */
+	endedConnectionsMax: 64,
+	/**
+	 * A server that takes nothing of what waits for it for so long is ended. A gateway that lives has ended it before; of one
+	 * that has died nobody hears as long as what it sent last is not read.
+	 */
+	stdinStallMs: 45_000,
+	/** A connection that has not asked for anything whole by then is cut. */
+	requestTimeoutMs: 10_000,
+	connectionsCheckingIntervalMs: 1_000,
 });
 
 /** What servers may reach, and the proxy between. */

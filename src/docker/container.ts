@@ -150,6 +150,8 @@ export class ContainerChannel implements Channel {
 	readonly #waiting: AbortController;
 	#frameProblem: string | undefined;
 	#stopping: Promise<void> | undefined;
+	/** What comes of stdout now is for nobody. */
+	#discarding = false;
 
 	constructor({ engine, oomWatch }: ContainerDependencies, { id, spec, socket, exit, waiting }: ContainerParts) {
 		this.id = id;
@@ -184,7 +186,12 @@ export class ContainerChannel implements Channel {
 		this.stream.resume();
 		if (!(await this.#exitsWithin(eofMs))) {
 			await this.#signal('SIGTERM');
-			if (!(await this.#exitsWithin(termMs))) await removeContainer(this.#engine, this.id);
+			if (!(await this.#exitsWithin(termMs))) {
+				// The engine tells of no end, and removes nothing, while its own stream is not read: by whoever pipes ours, say.
+				this.#discarding = true;
+				this.#socket.resume();
+				await removeContainer(this.#engine, this.id);
+			}
 		}
 		await this.#removed();
 		this.#socket.destroy();
@@ -260,7 +267,7 @@ export class ContainerChannel implements Channel {
 		const frames = new FrameDemultiplexer(
 			{
 				stdout: (chunk) => {
-					if (!stream.push(chunk)) socket.pause();
+					if (!this.#discarding && !stream.push(chunk)) socket.pause();
 				},
 				stderr: (chunk) => this.#stderr.push(chunk),
 				invalid: (reason) => {

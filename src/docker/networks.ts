@@ -139,7 +139,10 @@ export async function findEgressContainer(engine: Engine, gateway: string): Prom
 async function egressContainers(engine: Engine, gateway: string, further: object = {}): Promise<string[]> {
 	const filters = JSON.stringify({ label: [`${LABELS.egress}=${gateway}`], ...further });
 	const found = await engine.call((docker) => docker.listContainers({ all: true, filters }));
-	return found.toSorted((a, b) => b.Created - a.Created).map(({ Id }) => Id);
+	// Labels of an image become those of its containers, and what an image says of itself is no word of the operator's: what
+	// has been made by us, which no image can hide, is no role.
+	const roles = found.filter(({ Labels }) => Labels[LABELS.instance] === undefined);
+	return roles.toSorted((a, b) => b.Created - a.Created).map(({ Id }) => Id);
 }
 
 /** Puts the proxy into a network at its address. It may be there already. */

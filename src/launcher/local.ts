@@ -26,6 +26,7 @@ import type { Log } from '../log.ts';
 import type { InstanceReport, Launcher, LauncherState, Preparation, ServerView } from './contract.ts';
 import { EgressNetworks, type EgressOptions } from './egress.ts';
 import { describeSource, type PreparationContext, Preparations } from './preparations.ts';
+import { Quotas } from './quotas.ts';
 import { type StartOptions, StartQueue } from './start-queue.ts';
 
 export interface LocalLauncherOptions {
@@ -35,6 +36,9 @@ export interface LocalLauncherOptions {
 	readonly catalog: Catalog;
 	readonly nodeImage: string;
 	readonly instancesMax: number;
+	/** Absent: no fewer than of all together. */
+	readonly instancesPerServerMax?: number;
+	readonly startsPerMinuteMax?: number;
 	/** This deployment's id on its engine; found out where it is not given. */
 	readonly gatewayId: string | undefined;
 	/** What to call this deployment where nothing else names it: outside a container. */
@@ -76,6 +80,7 @@ export class LocalLauncher implements Launcher {
 	readonly #starts = new Set<Promise<Channel>>();
 	/** The latest hash of each entry: the state is asked for much more often than it changes. */
 	readonly #specs = new WeakMap<Server, { readonly imageId: string | undefined; readonly spec: string }>();
+	readonly #quotas: Quotas;
 	readonly #egress: EgressNetworks;
 	#catalog: Catalog;
 	#catalogRevision = 1;
@@ -90,6 +95,12 @@ export class LocalLauncher implements Launcher {
 	constructor(options: LocalLauncherOptions) {
 		this.#options = options;
 		this.#catalog = options.catalog;
+		const { instancesMax } = options;
+		this.#quotas = new Quotas({
+			instancesMax,
+			instancesPerServerMax: options.instancesPerServerMax ?? instancesMax,
+			startsPerMinuteMax: options.startsPerMinuteMax ?? INSTANCE_LIMITS.startsPerMinuteMax,
+		});
 		this.#egress = new EgressNetworks({
 			engine: options.engine,
 			egress: options.egress,
@@ -326,8 +337,6 @@ export class LocalLauncher implements Launcher {
 
 	#startInTurn(server: Server, image: PreparedImage, options: StartOptions): Promise<Channel> {
 		return this.#queue.run(async () => {
-			if (this.#live.size + this.#starts.size >= this.#options.instancesMax)
-				throw new SlipwayError('SLIPWAY_INSTANCES_FULL', { retryAfterSeconds: 5 });
 			const start = this.#start(server, image, options.signal);
 			this.#starts.add(start);
 			try {
@@ -353,6 +362,7 @@ export class LocalLauncher implements Launcher {
 		const { gateway, hostDir } = await this.#identityNow();
 		const { engine, mountRoots, log } = this.#options;
 		const instance = randomUUID() as InstanceId;
+		this.#quotas.take(server.name, performance.now());
 		this.#books.add(instance);
 		try {
 			const roots = mountRoots.map((root) => posix.resolve(hostDir, root));
@@ -377,6 +387,7 @@ export class LocalLauncher implements Launcher {
 			log.debug('instance started', { server: server.name, instance });
 			return channel;
 		} catch (error) {
+			this.#quotas.give(server.name);
 			this.#books.delete(instance);
 			this.#egress.leave(server.name, instance);
 			throw error;
@@ -389,6 +400,7 @@ export class LocalLauncher implements Launcher {
 		this.#changed();
 		void channel.ended.then(async ({ cause, exitCode, stderr }) => {
 			this.#live.delete(instance);
+			this.#quotas.give(server);
 			this.#state = undefined;
 			const ended = { at: new Date().toISOString(), cause, ...(exitCode === undefined ? {} : { exitCode }) };
 			this.#ended.unshift({ instance, server, startedAt: startedAt.toISOString(), ended, stderr });

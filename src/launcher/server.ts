@@ -5,6 +5,7 @@
  */
 import { chmod, unlink } from 'node:fs/promises';
 import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Channel, InstanceEnd } from '../channel.ts';
 import { SlipwayError, toErrorRecord, toSlipwayError } from '../errors.ts';
@@ -12,6 +13,7 @@ import type { InstanceId, ServerName } from '../ids.ts';
 import { INSTANCE_LIMITS, LAUNCHER_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { Launcher, LauncherState } from './contract.ts';
+import { Latest } from './latest.ts';
 import { CALLER_HEADER, INSTANCE_HEADER, PATHS, ROUTES, SPEC_HEADER, UPGRADE_PROTOCOL } from './wire.ts';
 
 export interface LauncherServerOptions {
@@ -21,21 +23,42 @@ export interface LauncherServerOptions {
 }
 
 /**
- * INVARIANT: a channel lives no longer than the connection that asked for it. When the gateway dies, its
- * connections close, and with them every Instance that it held.
+ * Whoever speaks here may have taken the gateway over. Nothing that it sends is parsed but the head of a request, and what
+ * it may hold here, open or unread, is bounded whatever it asks for and however it goes about it.
+ *
+ * INVARIANTS:
+ * - A channel lives no longer than the connection that asked for it. When the gateway dies, its connections close, and
+ *   with them every Instance that it held.
+ * - A connection has one request. It is among the asks until that is read whole; then an upgrade is a launch until it is
+ *   refused, and closed, or joined to a channel, and is among the ended when that has ended.
  */
 export class LauncherServer {
 	readonly #options: LauncherServerOptions;
 	readonly #http: HttpServer;
 	readonly #channels = new Map<InstanceId, Channel>();
-	/** The connections of channels and of launches under way, which `http` no longer counts as its own. */
+	/** The connections of channels and of launches, which `http` no longer counts as its own. */
 	readonly #upgraded = new Set<Duplex>();
+	readonly #asks = new Latest(LAUNCHER_LIMITS.asksMax);
+	readonly #followers = new Latest(LAUNCHER_LIMITS.followersMax);
+	readonly #reports = new Latest(LAUNCHER_LIMITS.reportsMax);
+	readonly #endedConnections = new Latest(LAUNCHER_LIMITS.endedConnectionsMax);
+	#launches = 0;
 	/** How the latest ended, for a gateway that asks after the stream closed. Oldest first. */
 	readonly #ends = new Map<InstanceId, InstanceEnd>();
 
 	constructor(options: LauncherServerOptions) {
 		this.#options = options;
-		this.#http = createServer((request, response) => void this.#answer(request, response));
+		const { requestTimeoutMs, connectionsCheckingIntervalMs } = LAUNCHER_LIMITS;
+		const bounds = {
+			headersTimeout: requestTimeoutMs,
+			requestTimeout: requestTimeoutMs,
+			connectionsCheckingInterval: connectionsCheckingIntervalMs,
+		};
+		this.#http = createServer(bounds, (request, response) => void this.#answer(request, response));
+		// More of them would wait behind one that lasts, and what waits is kept.
+		this.#http.maxRequestsPerSocket = 1;
+		this.#http.on('dropRequest', (_: IncomingMessage, socket: Duplex) => socket.destroy());
+		this.#http.on('connection', (socket: Socket) => this.#asks.add(socket));
 		this.#http.on('upgrade', (request: IncomingMessage, socket: Duplex) => void this.#upgrade(request, socket));
 	}
 
@@ -67,9 +90,14 @@ export class LauncherServer {
 		request.resume();
 		try {
 			const url = request.url ?? '';
-			if (url === PATHS.state && request.method === 'GET') return this.#pushState(response);
-			if (url === PATHS.report && request.method === 'GET')
+			if (url === PATHS.state && request.method === 'GET') {
+				this.#count(request.socket, this.#followers);
+				return this.#pushState(response);
+			}
+			if (url === PATHS.report && request.method === 'GET') {
+				this.#count(request.socket, this.#reports);
 				return sendJson(response, 200, await this.#options.launcher.report());
+			}
 			const end = ROUTES.end.exec(url)?.[1];
 			if (end !== undefined && request.method === 'GET')
 				return sendJson(response, 200, await this.#end(end as InstanceId));
@@ -82,6 +110,12 @@ export class LauncherServer {
 		} catch (error) {
 			sendError(response, toSlipwayError(error));
 		}
+	}
+
+	/** What is long in coming to its end is of a kind of its own: a flood of others does not cut it. */
+	#count(socket: Socket, kind: Latest): void {
+		this.#asks.delete(socket);
+		kind.add(socket);
 	}
 
 	#end(instance: InstanceId): Promise<InstanceEnd> | InstanceEnd {
@@ -113,6 +147,7 @@ export class LauncherServer {
 	async #upgrade(request: IncomingMessage, socket: Duplex): Promise<void> {
 		const hungUp = new AbortController();
 		const hangUp = (): void => hungUp.abort(new SlipwayError('SLIPWAY_CLIENT_GONE'));
+		this.#asks.delete(socket);
 		this.#upgraded.add(socket);
 		socket.once('close', () => this.#upgraded.delete(socket));
 		socket.on('error', () => undefined);
@@ -120,15 +155,25 @@ export class LauncherServer {
 		// A peer that goes is told as the end of what it sends, and that is seen only by one who reads.
 		socket.once('end', hangUp);
 		socket.resume();
+		this.#launches += 1;
 		try {
+			if (this.#launches > LAUNCHER_LIMITS.launchesMax)
+				throw new SlipwayError('SLIPWAY_START_QUEUE_FULL', { retryAfterSeconds: 2 });
 			const name = ROUTES.launch.exec(request.url ?? '')?.[1];
 			if (name === undefined || request.method !== 'POST') throw new SlipwayError('SLIPWAY_PATH_UNKNOWN');
 			const channel = await this.#options.launcher.launch(name as ServerName, hungUp.signal, callerOf(request));
-			if (hungUp.signal.aborted) return void channel.stop('prompt');
+			if (hungUp.signal.aborted) {
+				void channel.stop('prompt');
+				throw hungUp.signal.reason;
+			}
 			socket.off('end', hangUp);
 			this.#join(channel, socket);
 		} catch (error) {
-			if (!hungUp.signal.aborted) refuseUpgrade(socket, toSlipwayError(error));
+			// Who has said its last may still keep its half open.
+			if (hungUp.signal.aborted) socket.destroy();
+			else refuseUpgrade(socket, toSlipwayError(error));
+		} finally {
+			this.#launches -= 1;
 		}
 	}
 
@@ -141,14 +186,28 @@ export class LauncherServer {
 		socket.pipe(channel.stream);
 		channel.stream.pipe(socket);
 		socket.once('close', () => void channel.stop('prompt'));
+		const stopIn = (ms: number): NodeJS.Timeout | undefined =>
+			this.#channels.has(instance) ? setTimeout(() => void channel.stop('prompt'), ms) : undefined;
 		// The end of stdin, or of the gateway: the kernel tells both alike. A server that ignores it is ended.
 		let grace: NodeJS.Timeout | undefined;
 		socket.once('end', () => {
-			grace = setTimeout(() => void channel.stop('prompt'), INSTANCE_LIMITS.stopEofMs);
+			grace = stopIn(INSTANCE_LIMITS.stopEofMs);
+		});
+		// And behind what a server does not read, neither is told.
+		let stall: NodeJS.Timeout | undefined;
+		socket.on('pause', () => {
+			stall ??= stopIn(LAUNCHER_LIMITS.stdinStallMs);
+		});
+		socket.on('resume', () => {
+			clearTimeout(stall);
+			stall = undefined;
 		});
 		void channel.ended.then((end) => {
 			clearTimeout(grace);
 			this.#channels.delete(instance);
+			// Read on, so that the end of the connection is seen.
+			socket.unpipe(channel.stream).resume();
+			if (!socket.destroyed) this.#endedConnections.add(socket);
 			this.#ends.set(instance, end);
 			for (const oldest of this.#ends.keys()) {
 				if (this.#ends.size <= INSTANCE_LIMITS.endedKeptMax) break;
@@ -178,6 +237,8 @@ function refuseUpgrade(socket: Duplex, error: SlipwayError): void {
 	const body = JSON.stringify(toErrorRecord(error));
 	socket.end(
 		`HTTP/1.1 ${errorStatus(error)} Refused\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+		// The other side may never close its half.
+		() => socket.destroy(),
 	);
 }
 

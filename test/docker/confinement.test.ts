@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { HostConfig } from 'dockerode';
 import { LABELS } from '../../src/docker/labels.ts';
-import { docker, NODE_IMAGE, newGatewayId, openBench, within } from '../support/engine-bench.ts';
+import { docker, openBench } from '../support/engine-bench.ts';
 import { greet } from '../support/engine-talk.ts';
 import { fixture, fixtureImage } from '../support/fixtures.ts';
 
@@ -144,65 +144,4 @@ test('the server sees only the environment that the catalog and the image name',
 	assert.equal(who.hostname, 'mcp');
 	// Process 1 is the init that reaps.
 	assert.notEqual(who.pid, 1);
-});
-
-/** Process 1 is the container's own init and of the same user: no way out, and none to forbid it by on this kernel. */
-const EXCEPTIONS = new Set(['ptrace(pid 1)']);
-/** Attempts that this image or this machine has nothing to make them with. */
-const UNTESTED_ALLOWED = new Set<string>([]);
-
-interface Report {
-	readonly attempts: readonly { readonly attempt: string; readonly outcome: string; readonly detail: string }[];
-	readonly writableMounts: readonly {
-		readonly target: string;
-		readonly type: string;
-		readonly superOptions: string;
-		readonly options: string;
-		readonly root: string;
-	}[];
-	readonly limits: Record<string, { readonly soft: string; readonly hard: string }>;
-}
-
-test('the probe gets nowhere', async (t) => {
-	const probe = fixture('probe', image, ['probe.ts']);
-	await using bench = await openBench([probe]);
-	const gatewayId = newGatewayId();
-	// A neighbour on the engine's bridge, listening.
-	const neighbour = await docker.createContainer({
-		Image: NODE_IMAGE,
-		Cmd: ['node', '-e', "require('node:net').createServer().listen(8080)"],
-		Labels: { [LABELS.gateway]: gatewayId },
-		HostConfig: { AutoRemove: true, Init: true },
-	});
-	try {
-		await neighbour.start();
-		const { NetworkSettings } = await neighbour.inspect();
-		const { IPAddress, Gateway } = NetworkSettings.Networks['bridge'] ?? { IPAddress: '', Gateway: '' };
-		assert.match(IPAddress, /^\d/);
-		const conversation = await greet(await bench.launch('probe'));
-		const connect = [`${IPAddress}:8080`, `${Gateway}:22`, `${Gateway}:2375`, `${Gateway}:8080`];
-		const result = await conversation.request('tools/call', { name: 'probe', arguments: { connect } });
-		const { attempts, writableMounts, limits } = result.structuredContent as Report;
-		for (const { attempt, outcome, detail } of attempts) t.diagnostic(`${outcome.padEnd(8)} ${attempt}: ${detail}`);
-		for (const { target, type, superOptions } of writableMounts)
-			t.diagnostic(`writable ${target} (${type}, ${superOptions})`);
-
-		assert.ok(attempts.length > 80, `${attempts.length} attempts`);
-		for (const target of connect) assert.ok(attempts.some(({ attempt }) => attempt === `connect to ${target}`));
-		const notDenied = attempts.filter(({ outcome }) => outcome !== 'denied');
-		const unexpected = notDenied.filter(
-			({ attempt, outcome }) => !(outcome === 'ALLOWED' ? EXCEPTIONS : UNTESTED_ALLOWED).has(attempt),
-		);
-		assert.deepEqual(unexpected, []);
-		// Nothing that can be written to lies on the host's disk.
-		const kinds = new Set(['tmpfs', 'proc', 'devpts', 'mqueue', 'sysfs', 'cgroup', 'cgroup2']);
-		assert.deepEqual(
-			writableMounts.filter(({ type }) => !kinds.has(type)),
-			[],
-		);
-		assert.equal(limits['Max open files']?.hard, '1024');
-		assert.equal(limits['Max core file size']?.hard, '0');
-	} finally {
-		await within(neighbour.remove({ force: true }), 'the removal of the neighbour');
-	}
 });
