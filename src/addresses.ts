@@ -126,7 +126,6 @@ export function siteOf(address: string): string {
 const MAPPED = listOf(['::ffff:0:0', 96, ''], 'ipv6');
 
 function holds(list: BlockList, address: string): boolean {
-	const bare = address.replace(/%.*$/, '');
-	const family = isIP(bare);
-	return family !== 0 && list.check(bare, family === 4 ? 'ipv4' : 'ipv6');
+	const family = isIP(address);
+	return family !== 0 && list.check(address, family === 4 ? 'ipv4' : 'ipv6');
 }
