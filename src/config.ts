@@ -85,7 +85,7 @@ export const SETTINGS = Object.freeze({
 			.optional(),
 		'one is made at the first start',
 		['gateway'],
-		'The key that clients send as `Authorization: Bearer <key>`.',
+		'The key that clients send as `Authorization: Bearer <key>`. With 32 characters or more it is never kept out by the failures of others.',
 	),
 	SLIPWAY_API_KEY_FILE: setting(
 		text,
