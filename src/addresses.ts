@@ -79,3 +79,53 @@ function lastIpv4(address: string): string {
 		.map((group) => Number.parseInt(group || '0', 16));
 	return [high >> 8, high & 0xff, low >> 8, low & 0xff].join('.');
 }
+
+/** The addresses that networks of Instances are made of: a network for each server that may reach something. */
+const INSTANCES = listOf(['198.18.0.0', 15, ''], 'ipv4');
+
+/** Whether an address, also one that is mapped into IPv6, is of a network of Instances: ours in it, or one of theirs. */
+export function isInstanceAddress(address: string | undefined): boolean {
+	return address !== undefined && holds(INSTANCES, address);
+}
+
+/** Whether a text is an address, or a network like `10.0.0.0/8`; not all there is, which would be no choice. */
+export function isNetwork(text: string): boolean {
+	const [address = '', prefix, ...rest] = text.split('/');
+	const bits = isIP(address) === 4 ? 32 : 128;
+	if (isIP(address) === 0 || address.includes('%') || rest.length > 0) return false;
+	return prefix === undefined || (/^[1-9]\d{0,2}$/.test(prefix) && Number(prefix) <= bits);
+}
+
+/** The addresses of networks, each as isNetwork has it. */
+export function networksOf(texts: readonly string[]): { has(address: string): boolean } {
+	const list = new BlockList();
+	for (const text of texts) {
+		const [address = '', prefix] = text.split('/');
+		const family = isIP(address) === 4 ? 'ipv4' : 'ipv6';
+		if (prefix === undefined) list.addAddress(address, family);
+		else list.addSubnet(address, Number(prefix), family);
+	}
+	return { has: (address) => holds(list, address) };
+}
+
+/**
+ * What stands for all the addresses that one customer of a network has: an IPv4 address itself, also where it comes
+ * mapped into IPv6, and of any other IPv6 address its /64.
+ */
+export function siteOf(address: string): string {
+	const bare = address.replace(/%.*$/, '');
+	if (isIP(bare) !== 6) return bare;
+	if (MAPPED.check(bare, 'ipv6')) return lastIpv4(bare);
+	const [head = '', tail] = new URL(`http://[${bare}]`).hostname.slice(1, -1).split('::');
+	const before = head === '' ? [] : head.split(':');
+	const after = tail === undefined || tail === '' ? [] : tail.split(':');
+	const zeros = Array.from({ length: Math.max(0, 8 - before.length - after.length) }, () => '0');
+	return `${[...before, ...zeros, ...after].slice(0, 4).join(':')}::/64`;
+}
+
+const MAPPED = listOf(['::ffff:0:0', 96, ''], 'ipv6');
+
+function holds(list: BlockList, address: string): boolean {
+	const family = isIP(address);
+	return family !== 0 && list.check(address, family === 4 ? 'ipv4' : 'ipv6');
+}

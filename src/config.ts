@@ -4,6 +4,7 @@
  * docs/config.md is generated from SETTINGS, and compose.yaml passes each of them on; tests hold both in step.
  */
 import { z } from 'zod';
+import { isNetwork } from './addresses.ts';
 import { SlipwayError } from './errors.ts';
 import { INSTANCE_LIMITS, POLICY_LIMITS, SESSION_LIMITS, WARM_LIMITS } from './limits.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
@@ -43,7 +44,10 @@ function integer(minimum: number, maximum: number, byDefault: number): z.ZodType
 		.transform(Number);
 }
 
-function list(pattern: RegExp, expected: string): z.ZodType<readonly string[], string | undefined> {
+function list(
+	isItem: RegExp | ((item: string) => boolean),
+	expected: string,
+): z.ZodType<readonly string[], string | undefined> {
 	return z
 		.string()
 		.default('')
@@ -53,7 +57,7 @@ function list(pattern: RegExp, expected: string): z.ZodType<readonly string[], s
 				.map((item) => item.trim())
 				.filter((item) => item !== ''),
 		)
-		.refine((items) => items.every((item) => pattern.test(item)), expected)
+		.refine((items) => items.every((item) => (isItem instanceof RegExp ? isItem.test(item) : isItem(item))), expected)
 		.transform((items) => items.map((item) => item.toLowerCase()));
 }
 
@@ -81,7 +85,7 @@ export const SETTINGS = Object.freeze({
 			.optional(),
 		'one is made at the first start',
 		['gateway'],
-		'The key that clients send as `Authorization: Bearer <key>`.',
+		'The key that clients send as `Authorization: Bearer <key>`. With 32 characters or more it is never kept out by the failures of others.',
 	),
 	SLIPWAY_API_KEY_FILE: setting(
 		text,
@@ -138,7 +142,13 @@ export const SETTINGS = Object.freeze({
 		list(/^https?:\/\/[^/\s]+$/i, 'origins like `https://app.example.com`, separated by commas'),
 		'none',
 		['gateway'],
-		'Further origins, separated by commas, whose web pages may call the gateway.',
+		'Further origins, separated by commas, whose web pages may call the gateway and read its answers.',
+	),
+	SLIPWAY_TRUSTED_PROXIES: setting(
+		list(isNetwork, 'addresses or networks like `10.0.0.1` or `172.16.0.0/12`, separated by commas'),
+		'none',
+		['gateway'],
+		'Addresses or networks, separated by commas, of proxies in front of the gateway. Of requests that come from there, `X-Forwarded-For` says whose failed authentications are counted, and `X-Forwarded-Proto` whether the client came by TLS.',
 	),
 	SLIPWAY_SESSIONS_PER_CALLER: setting(
 		integer(1, SESSION_LIMITS.sessionsMax, SESSION_LIMITS.sessionsPerPrincipalMax),
@@ -271,6 +281,9 @@ export interface Config {
 		| undefined;
 	readonly allowedHosts: readonly string[];
 	readonly allowedOrigins: readonly string[];
+	/** Those of them whose pages may read what we answer. */
+	readonly corsOrigins: readonly string[];
+	readonly trustedProxies: readonly string[];
 	readonly sessionsPerPrincipalMax: number;
 	readonly sessionIdleMs: number;
 	/** 0: any number. */
@@ -342,6 +355,8 @@ function toConfig(values: Values): Config {
 			origin,
 			...values.SLIPWAY_ALLOWED_ORIGINS,
 		]),
+		corsOrigins: Object.freeze([...values.SLIPWAY_ALLOWED_ORIGINS]),
+		trustedProxies: Object.freeze(values.SLIPWAY_TRUSTED_PROXIES),
 		sessionsPerPrincipalMax: values.SLIPWAY_SESSIONS_PER_CALLER,
 		sessionIdleMs: values.SLIPWAY_SESSION_IDLE_SECONDS * 1000,
 		callsPerMinute: values.SLIPWAY_CALLS_PER_MINUTE,

@@ -3,12 +3,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from './config.ts';
 import { SlipwayError } from './errors.ts';
 import { createAdminApp } from './http/admin.ts';
+import { BoundedAuthenticator } from './http/attempts.ts';
 import { authenticationOf, TokenAuthentication } from './http/authentication.ts';
 import { CallBudgets } from './http/call-budgets.ts';
 import type { Callers } from './http/callers.ts';
 import { Conversations } from './http/conversations.ts';
 import { KeyRing, makeFirstKey, OPEN_TO_ALL } from './http/keys.ts';
 import { Listener } from './http/listener.ts';
+import { isOpen } from './http/open-paths.ts';
+import { Peers } from './http/peers.ts';
 import { Sessions } from './http/sessions.ts';
 import { Tenants } from './http/tenants.ts';
 import type { Launcher } from './launcher/contract.ts';
@@ -41,6 +44,7 @@ export class Gateway {
 	readonly #dependencies: GatewayDependencies;
 	readonly #pool: Pool;
 	readonly #callers: Callers;
+	readonly #authenticator: BoundedAuthenticator;
 	readonly #listener: Listener;
 	readonly #keys: KeyRing | undefined;
 	readonly #introductions: Introductions | undefined;
@@ -78,7 +82,11 @@ export class Gateway {
 		});
 		this.madeKey = config.auth === 'key' ? makeFirstKey(apiKey, store) : undefined;
 		this.#keys = openKeys(config, apiKey, store);
-		const authenticator = this.#keys === undefined ? OPEN_TO_ALL : authenticationOf(this.#keys, config);
+		const callersOf = this.#keys === undefined ? OPEN_TO_ALL : authenticationOf(this.#keys, config);
+		const metadata = callersOf instanceof TokenAuthentication ? callersOf.metadata.bind(callersOf) : undefined;
+		const peers = new Peers(config);
+		const authenticator = new BoundedAuthenticator(callersOf, (request) => peers.addressOf(request));
+		this.#authenticator = authenticator;
 		const tenants = new Tenants({
 			perPrincipalMax: config.sessionsPerPrincipalMax,
 			idleMsMax: config.sessionIdleMs,
@@ -120,7 +128,9 @@ export class Gateway {
 			metrics,
 			log,
 			isDraining,
-			admin: (requestIdOf) =>
+			peers,
+			isOpen: (request) => isOpen(request, metadata !== undefined),
+			admin: (door) =>
 				createAdminApp({
 					launcher,
 					sessions: this.#callers.sessions,
@@ -129,11 +139,11 @@ export class Gateway {
 					warmth: (server) => this.#pool.warmth(server),
 					metrics,
 					authenticator,
-					metadata: authenticator instanceof TokenAuthentication ? (path) => authenticator.metadata(path) : undefined,
+					metadata,
 					keys: this.#keys === undefined ? undefined : { ring: this.#keys, store },
 					version,
 					isDraining,
-					requestIdOf,
+					door,
 				}),
 		});
 	}
@@ -190,6 +200,7 @@ export class Gateway {
 		this.#callers.tenants.tick(nowMs);
 		this.#callers.sessions.tick(nowMs);
 		this.#callers.budgets.tick(nowMs);
+		this.#authenticator.tick(nowMs);
 	}
 }
 

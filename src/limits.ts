@@ -26,6 +26,10 @@ export const HTTP_LIMITS = Object.freeze({
 	connectionsCheckingIntervalMs: 1_000,
 	/** How long the rest of a refused body is thrown away before the connection is cut. */
 	lingerMs: 1_000,
+	/** How long a browser need not ask again what a page may send. */
+	preflightAgeMs: 10 * 60_000,
+	/** How long a browser that came by TLS comes by nothing else. */
+	transportSecurityMs: 365 * 24 * 60 * 60_000,
 	sessionIdCharsMax: 128,
 	requestIdCharsMax: 64,
 	/** Admin routes (status, metrics), for each principal or address. */
@@ -228,6 +232,12 @@ export const POLICY_LIMITS = Object.freeze({
 	/** Of one caller at one server, where neither its key nor the catalog says otherwise. */
 	callsPerMinuteMax: 100,
 	callsPerMinuteSaidMax: 1_000_000,
+	/** Authentications of one address that failed; of IPv6, of one /64. */
+	failuresPerMinuteMax: 60,
+	/** Addresses that are told apart for that. */
+	failingSitesMax: 4096,
+	/** A longer key is found by no number of guesses: 32 characters are 128 bits even if they are but hexadecimal. */
+	guessableCharsMax: 31,
 	/** Another process may change keys; it is looked for so often. */
 	keysPollMs: 250,
 });

@@ -38,7 +38,9 @@ export function networkName(gateway: string, server: ServerName): string {
  * One of the ranges that networks of ours are given. They are of 198.18.0.0/15, which is set aside for measurements, so
  * that no network of anybody's is hidden by one; and chosen here, since the engine's own pool has room for thirty.
  */
-function rangeAt(index: number): Pick<ServerNetwork, 'subnet' | 'proxyAddress'> & { readonly instances: string } {
+export function rangeAt(
+	index: number,
+): Pick<ServerNetwork, 'subnet' | 'proxyAddress'> & { readonly instances: string } {
 	const [high, low] = [18 + (index >> 7), (index & 0x7f) * 2];
 	return {
 		subnet: `198.${high}.${low}.0/23`,

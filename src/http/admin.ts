@@ -1,7 +1,7 @@
-/** What operators and monitors ask: /health, /ready, /status, /metrics. Express, helmet and a rate limit serve it. */
+/** What operators and monitors ask: /health, /ready, /status, /metrics. Express and a rate limit serve it. */
+import type { IncomingMessage } from 'node:http';
 import express, { type NextFunction, type Request, type Response } from 'express';
 import { rateLimit } from 'express-rate-limit';
-import helmet from 'helmet';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
 import type { ServerName } from '../ids.ts';
 import type { InstanceReport, Launcher, LauncherState, ServerView } from '../launcher/contract.ts';
@@ -15,6 +15,14 @@ import { matchMetadataPath } from './oauth/resource-metadata.ts';
 import type { Authenticator, Principal } from './principal.ts';
 import { sendError } from './respond.ts';
 import type { Sessions } from './sessions.ts';
+
+/** What is known of a request at the door. */
+export interface Door {
+	/** The id that it was given. */
+	requestIdOf(request: IncomingMessage): string;
+	/** Its caller; undefined for what is open to all (open-paths.ts). */
+	principalOf(request: IncomingMessage): Principal | undefined;
+}
 
 export interface AdminDependencies {
 	readonly launcher: Launcher;
@@ -32,24 +40,20 @@ export interface AdminDependencies {
 	readonly keys: KeysApiDependencies | undefined;
 	readonly version: string;
 	readonly isDraining: () => boolean;
-	/** The id of a request, given to it at the door. */
-	readonly requestIdOf: (request: Request) => string;
+	readonly door: Door;
 }
 
 export function createAdminApp(dependencies: AdminDependencies): express.Express {
-	const { launcher, metrics, authenticator, version } = dependencies;
-	const principals = new WeakMap<Request, Principal>();
+	const { launcher, metrics, authenticator, version, door } = dependencies;
 	const app = express();
 	app.disable('x-powered-by');
 	app.disable('etag');
-	app.use(helmet({ strictTransportSecurity: false }));
 	app.use((request, response, next) => {
-		response.set({ 'cache-control': 'no-store', 'x-request-id': dependencies.requestIdOf(request) });
+		response.set({ 'cache-control': 'no-store', 'x-request-id': door.requestIdOf(request) });
 		const reads = request.method === 'GET' || request.method === 'HEAD';
 		if (!reads && !request.path.startsWith('/api/')) throw new SlipwayError('SLIPWAY_METHOD_NOT_ALLOWED');
 		next();
 	});
-	// Without a key: they start no container, create no session, and say no more than whether we live.
 	app.get('/health', (_, response) => {
 		response.json({ status: 'ok', version });
 	});
@@ -63,26 +67,22 @@ export function createAdminApp(dependencies: AdminDependencies): express.Express
 		if (endpoint === undefined || dependencies.metadata === undefined) return next();
 		response.json(dependencies.metadata(endpoint));
 	});
-	app.use(async (request, _, next) => {
-		principals.set(request, await authenticator.authenticate(request));
-		next();
-	});
 	app.use(
 		rateLimit({
 			windowMs: 60_000,
 			limit: HTTP_LIMITS.adminRequestsPerMinuteMax,
-			keyGenerator: (request) => principals.get(request)?.id ?? '',
+			keyGenerator: (request) => door.principalOf(request)?.id ?? '',
 			standardHeaders: 'draft-8',
 			legacyHeaders: false,
 			handler: (request, response) =>
 				sendError(request, response, {
 					error: new SlipwayError('SLIPWAY_RATE_LIMITED', { retryAfterSeconds: 60 }),
-					requestId: dependencies.requestIdOf(request),
+					requestId: door.requestIdOf(request),
 				}),
 		}),
 	);
 	app.use((request, _, next) => {
-		if (!principals.get(request)?.access.admin) throw new SlipwayError('SLIPWAY_FORBIDDEN', { scopes: ['admin'] });
+		if (!door.principalOf(request)?.access.admin) throw new SlipwayError('SLIPWAY_FORBIDDEN', { scopes: ['admin'] });
 		next();
 	});
 	app.get('/status', async (_, response) => {
@@ -98,8 +98,8 @@ export function createAdminApp(dependencies: AdminDependencies): express.Express
 	app.use((error: unknown, request: Request, response: Response, _: NextFunction) => {
 		const told = toSlipwayError(error);
 		metrics.refusal(told.code);
-		const challenge = authenticator.challenge(request, told, principals.get(request));
-		sendError(request, response, { error: told, requestId: dependencies.requestIdOf(request), challenge });
+		const challenge = authenticator.challenge(request, told, door.principalOf(request));
+		sendError(request, response, { error: told, requestId: door.requestIdOf(request), challenge });
 	});
 	return app;
 }

@@ -13,6 +13,8 @@ export interface Doors {
 	readonly allowedHosts: readonly string[];
 	/** `scheme://host[:port]`, lower case. */
 	readonly allowedOrigins: readonly string[];
+	/** Those of them whose pages may read our answers. */
+	readonly corsOrigins: readonly string[];
 	/** The port that the world uses to reach us. */
 	readonly port: number;
 }
@@ -31,7 +33,10 @@ export function guard(request: IncomingMessage, doors: Doors): void {
 	const [origin] = origins;
 	if (origin !== undefined && !isAllowedOrigin(origin, doors)) throw new SlipwayError('SLIPWAY_ORIGIN_REFUSED');
 	// Dot segments and encoded slashes have no use in our paths, and routers differ in what they make of them.
-	if (/(?:^|\/)\.\.?(?:\/|$)|\\|%2f|%5c|%2e/i.test(pathOf(request))) throw new SlipwayError('SLIPWAY_PATH_UNKNOWN');
+	const path = pathOf(request);
+	if (/(?:^|\/)\.\.?(?:\/|$)|\\|%2f|%5c|%2e/i.test(path)) throw new SlipwayError('SLIPWAY_PATH_UNKNOWN');
+	// What does not decode is nowhere, so that no router behind is the one to find out.
+	if (!decodes(path)) throw new SlipwayError('SLIPWAY_PATH_UNKNOWN');
 }
 
 /** The path of a request without its query. */
@@ -50,11 +55,21 @@ export function isAllowedOrigin(origin: string, { allowedOrigins }: Doors): bool
 	return allowedOrigins.includes(origin.toLowerCase());
 }
 
+function decodes(path: string): boolean {
+	try {
+		decodeURIComponent(path);
+		return true;
+	} catch {
+		return false;
+	}
+}
+
 function hasPort(host: string): boolean {
 	return /:\d+$/.test(host);
 }
 
-function rawValues(request: IncomingMessage, name: string): string[] {
+/** Every value of a header, by itself: Node joins some and drops others. */
+export function rawValues(request: IncomingMessage, name: string): string[] {
 	const values: string[] = [];
 	const { rawHeaders } = request;
 	for (let i = 0; i < rawHeaders.length; i += 2) {

@@ -1,15 +1,17 @@
 /**
  * The listener: one node:http server, one chain of guards for every route, and the two ways on from there.
  *
- *   Host, Origin, path → key → /servers/<name>/mcp            → streamable.ts, on node:http alone
- *                            → /mcp, /groups/<name>/mcp       → the same, with many servers as one
- *                            → /servers/<name>/sse, /messages → http-sse.ts, likewise
- *                            → everything else                → admin.ts, on Express
+ *   address, Host, Origin, path → key → /servers/<name>/mcp            → streamable.ts, on node:http alone
+ *                                     → /mcp, /groups/<name>/mcp       → the same, with many servers as one
+ *                                     → /servers/<name>/sse, /messages → http-sse.ts, likewise
+ *                                     → everything else                → admin.ts, on Express
+ *                               open  → /health, /ready and the like   → likewise
  */
 import { randomUUID } from 'node:crypto';
 import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { Server as NetServer, type Socket } from 'node:net';
 import type { Express } from 'express';
+import { isInstanceAddress } from '../addresses.ts';
 import { type ErrorCode, SlipwayError, toSlipwayError } from '../errors.ts';
 import type { Launcher, ServerView } from '../launcher/contract.ts';
 import { HTTP_LIMITS } from '../limits.ts';
@@ -17,11 +19,15 @@ import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import { AggregateTarget } from '../pool/aggregate-target.ts';
 import { ServerTarget, type Target, type TargetDependencies } from '../pool/target.ts';
+import type { Door } from './admin.ts';
+import { type Headers, securityHeaders } from './answer-headers.ts';
 import type { Callers } from './callers.ts';
+import { corsHeaders, isPreflight, preflightHeaders } from './cors.ts';
 import { type Doors, guard, pathOf } from './guards.ts';
 import { serveSse, serveSseMessage } from './http-sse.ts';
+import type { Peers } from './peers.ts';
 import type { Authenticator, Principal } from './principal.ts';
-import { type Refusal, sendError, toRpcText } from './respond.ts';
+import { COMMON_HEADERS, type Refusal, sendError, toRpcText } from './respond.ts';
 import { serveStreamable } from './streamable.ts';
 import type { Visit } from './visit.ts';
 
@@ -34,8 +40,11 @@ export interface ListenerOptions {
 	readonly targets: TargetDependencies;
 	readonly metrics: Metrics;
 	readonly log: Log;
+	readonly peers: Peers;
+	/** What is answered without a key. */
+	readonly isOpen: (request: IncomingMessage) => boolean;
 	/** Gets every request that is for no server. */
-	readonly admin: (requestIdOf: (request: IncomingMessage) => string) => Express;
+	readonly admin: (door: Door) => Express;
 	readonly isDraining: () => boolean;
 }
 
@@ -49,11 +58,12 @@ const AGGREGATE_PATH = /^(?:\/groups\/([^/]+))?\/mcp$/;
 const ADMIN_PATH = /^\/(?:(?:health|ready|status|metrics)$|api\/)/;
 
 /** What is served below a server's path. */
-const ENDPOINTS: Readonly<Record<string, (callers: Callers, visit: Visit) => void | Promise<void>>> = Object.freeze({
-	mcp: serveStreamable,
-	sse: serveSse,
-	messages: serveSseMessage,
-});
+export const ENDPOINTS: Readonly<Record<string, (callers: Callers, visit: Visit) => void | Promise<void>>> =
+	Object.freeze({
+		mcp: serveStreamable,
+		sse: serveSse,
+		messages: serveSseMessage,
+	});
 
 const REQUEST_ID = new RegExp(`^[A-Za-z0-9._-]{1,${HTTP_LIMITS.requestIdCharsMax}}$`);
 
@@ -63,11 +73,15 @@ export class Listener {
 	readonly #admin: Express;
 	#doors: Doors;
 	readonly #requestIds = new WeakMap<IncomingMessage, string>();
+	readonly #principals = new WeakMap<IncomingMessage, Principal>();
 
 	constructor(options: ListenerOptions) {
 		this.#options = options;
 		this.#doors = options.doors;
-		this.#admin = options.admin((request) => this.#requestIdOf(request));
+		this.#admin = options.admin({
+			requestIdOf: (request) => this.#requestIdOf(request),
+			principalOf: (request) => this.#principals.get(request),
+		});
 		this.#http = createServer(
 			{
 				maxHeaderSize: HTTP_LIMITS.headerBytesMax,
@@ -76,9 +90,15 @@ export class Listener {
 				keepAliveTimeout: HTTP_LIMITS.keepAliveTimeoutMs,
 				connectionsCheckingInterval: HTTP_LIMITS.connectionsCheckingIntervalMs,
 				noDelay: true,
+				// Node would refuse a request without a Host in its own words; guards.ts does in ours.
+				requireHostHeader: false,
 			},
 			(request, response) => void this.#serve(request, response),
 		);
+		// Before Node reads from it.
+		this.#http.prependListener('connection', refuseInstances);
+		// An expectation may be ignored; Node would refuse it in its own words.
+		this.#http.on('checkExpectation', (request, response) => void this.#serve(request, response));
 		// Node would drop the headers beyond its count without a word; guards.ts counts them and says so.
 		this.#http.maxHeadersCount = 0;
 		this.#http.maxConnections = HTTP_LIMITS.connectionsMax;
@@ -120,19 +140,24 @@ export class Listener {
 	}
 
 	async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-		const { authenticator, callers } = this.#options;
+		const { authenticator, callers, isOpen, peers } = this.#options;
 		let visit: Visit | undefined;
 		let principal: Principal | undefined;
 		try {
+			set(response, securityHeaders(peers.isSecure(request)));
+			set(response, corsHeaders(request, this.#doors));
 			guard(request, this.#doors);
+			if (isPreflight(request)) return this.#answerPreflight(request, response);
+			if (isOpen(request)) return void this.#admin(request, response);
+			principal = await authenticator.authenticate(request);
+			this.#principals.set(request, principal);
+			callers.tenants.seen(principal);
 			const path = pathOf(request);
 			const [, name, endpoint = 'mcp'] = SERVER_PATH.exec(path) ?? [];
 			const aggregate = AGGREGATE_PATH.exec(path);
 			const isElsewhere = name === undefined && aggregate === null;
 			const reads = request.method === 'GET' || request.method === 'HEAD';
 			if (isElsewhere && (reads || ADMIN_PATH.test(path))) return void this.#admin(request, response);
-			principal = await authenticator.authenticate(request);
-			callers.tenants.seen(principal);
 			if (isElsewhere) throw new SlipwayError('SLIPWAY_PATH_UNKNOWN');
 			const target =
 				name === undefined ? this.#findAggregate(principal, path, aggregate?.[1]) : this.#findServer(principal, name);
@@ -147,6 +172,14 @@ export class Listener {
 			const challenge = authenticator.challenge(request, refusal, principal);
 			this.#refuse(request, response, { error: refusal, id: visit?.rpcId ?? null, challenge });
 		}
+	}
+
+	/** Whether a page may send a request, whatever is at its path: a browser sends no key with the question. */
+	#answerPreflight(request: IncomingMessage, response: ServerResponse): void {
+		// Pages of our own address need not ask.
+		if (corsHeaders(request, this.#doors) === undefined) throw new SlipwayError('SLIPWAY_ORIGIN_REFUSED');
+		const headers = { ...COMMON_HEADERS, ...preflightHeaders(request), 'x-request-id': this.#requestIdOf(request) };
+		response.writeHead(204, headers).end();
 	}
 
 	/** Who may not use a server is not told whether there is one. */
@@ -204,9 +237,26 @@ export class Listener {
 	}
 }
 
+function set(response: ServerResponse, headers: Headers | undefined): void {
+	for (const name in headers) response.setHeader(name, headers[name] ?? '');
+}
+
+/**
+ * In the role `all`, and where the gateway is no container, its port is open on the addresses that it has in networks of
+ * Instances too: what comes to one, or from there, is an Instance that should reach nothing.
+ */
+function refuseInstances(socket: Socket): void {
+	if (isInstanceAddress(socket.localAddress) || isInstanceAddress(socket.remoteAddress)) socket.destroy();
+}
+
 function forbidden(scope: string): SlipwayError {
 	return new SlipwayError('SLIPWAY_FORBIDDEN', { scopes: [scope] });
 }
+
+/** Of an answer to what is no request. */
+const HEAD = Object.entries({ ...securityHeaders(false), ...COMMON_HEADERS, 'content-type': 'application/json' })
+	.map(([name, value]) => `${name}: ${value}\r\n`)
+	.join('');
 
 /** What Node could not read as HTTP, in the words of the table. */
 function answerBrokenRequest({ code }: NodeJS.ErrnoException, socket: Socket): void {
@@ -217,7 +267,7 @@ function answerBrokenRequest({ code }: NodeJS.ErrnoException, socket: Socket): v
 	const error = new SlipwayError(brokenRequestCode(code));
 	const body = toRpcText(null, error, undefined);
 	socket.end(
-		`HTTP/1.1 ${error.row.httpStatus} Refused\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+		`HTTP/1.1 ${error.row.httpStatus} Refused\r\n${HEAD}Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
 	);
 	// A peer that neither reads nor closes would keep the connection half open for ever.
 	const timer = setTimeout(() => socket.destroy(), HTTP_LIMITS.lingerMs);

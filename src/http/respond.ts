@@ -15,10 +15,9 @@ export function toRpcText(id: RpcId | null, error: SlipwayError, requestId: stri
 	});
 }
 
-/** Headers that every answer of ours has. */
+/** Headers that every answer of ours has, beside those that the listener sets (answer-headers.ts). */
 export const COMMON_HEADERS: Readonly<Record<string, string>> = Object.freeze({
 	'cache-control': 'no-store',
-	'x-content-type-options': 'nosniff',
 });
 
 /** Ends an answer, and the connection with it if the client then takes nothing of it for long. */

@@ -42,6 +42,19 @@ export class Budgets {
 		return { allowed, remaining: Math.floor(bucket.left), waitMs: (missing * MS_PER_MINUTE) / perMinute };
 	}
 
+	/** Whether anything of that bucket is gone. */
+	has(name: string): boolean {
+		return this.#buckets.has(name);
+	}
+
+	/** Until there is one in that bucket; 0 where there is. Takes none. */
+	waitMs(name: string, nowMs: number): number {
+		const bucket = this.#buckets.get(name);
+		if (bucket === undefined) return 0;
+		refill(bucket, nowMs);
+		return (Math.max(0, 1 - bucket.left) * MS_PER_MINUTE) / bucket.perMinute;
+	}
+
 	/** To be called every second or so. */
 	tick(nowMs: number): void {
 		for (const [name, bucket] of this.#buckets) {

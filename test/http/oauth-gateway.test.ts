@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type Log, SILENT_LOG } from '../../src/log.ts';
-import { AuthorizationServer, ROBOT } from '../support/authorization-server.ts';
+import { AuthorizationServer, makeKey, ROBOT } from '../support/authorization-server.ts';
+import { ENDPOINT_PATHS, recordRoutes } from '../support/every-route.ts';
 import { type Rpc, serverView } from '../support/fake-launcher.ts';
 import type { Reply } from '../support/http-client.ts';
 import { API_KEY, call, startHttpStack } from '../support/http-stack.ts';
@@ -90,6 +91,40 @@ test('who comes with nothing is told where to get a token, and for what; the doc
 	}
 	assert.equal((await get(`${document}/status`)).status, 401);
 	assert.equal((await get('/status')).status, 401);
+});
+
+test('a token that is expired, forged or meant for another is 401 on every route, and starts nothing', async (t) => {
+	const { issuer, stack } = await start(t);
+	const evil = await makeKey('RS256', issuer.key.kid);
+	const nowS = Math.floor(Date.now() / 1000);
+	const scope = '* admin';
+	const aud = PUBLIC_URL;
+	const [, payload] = (await issuer.forge({ aud, scope })).split('.');
+	const unsigned = Buffer.from(JSON.stringify({ alg: 'none', typ: 'at+jwt' })).toString('base64url');
+	const bad = {
+		expired: await issuer.forge({ aud, scope, exp: nowS - 600 }),
+		'of another key': await issuer.forge({ aud, scope }, { key: evil.privateKey }),
+		'for another gateway': await issuer.forge({ aud: 'https://other.example.com', scope }),
+		'of another issuer': await issuer.forge({ aud, scope, iss: 'https://id.evil.example' }),
+		'not signed': `${unsigned}.${payload}.AAAA`,
+	};
+	const routes = recordRoutes(t);
+	await startHttpStack(t);
+	const open = new Set(['/health', '/ready']);
+	const paths = [...routes().map(({ path }) => path), ...ENDPOINT_PATHS, MEMORY].filter((path) => !open.has(path));
+	for (const path of new Set(paths)) {
+		// Many failures of one address are another test's.
+		stack.later(60_000);
+		for (const [name, token] of Object.entries(bad))
+			for (const method of ['GET', 'POST', 'DELETE']) {
+				const answer = await stack.send({ method, path, headers: { authorization: `Bearer ${token}` } });
+				assert.equal(answer.status, 401, `${name}: ${method} ${path}`);
+				assert.match(challengeOf(answer), /error="invalid_token"/);
+			}
+	}
+	assert.equal(stack.launcher.launches, 0);
+	const good = await issuer.forge({ aud, scope });
+	assert.equal((await stack.send({ path: '/status', headers: { authorization: `Bearer ${good}` } })).status, 200);
 });
 
 test('a token for one server is good for that, with what it may use there, and for nothing else', async (t) => {

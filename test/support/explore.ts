@@ -9,13 +9,15 @@ export interface ExploreOptions {
 	readonly forMs: number;
 	/** Fewer would prove nothing. */
 	readonly runsMin: number;
+	/** To try the same again. */
+	readonly seed?: number;
 }
 
 /** Tries a property with one value after another until the time is over, and lets the last one come to its end. */
 export async function explore<Value>(
 	values: fc.Arbitrary<Value>,
 	property: (value: Value) => Promise<void>,
-	{ forMs, runsMin }: ExploreOptions,
+	{ forMs, runsMin, seed }: ExploreOptions,
 ): Promise<void> {
 	let runs = 0;
 	let running = Promise.resolve();
@@ -25,7 +27,11 @@ export async function explore<Value>(
 		return running;
 	});
 	try {
-		await fc.assert(tried, { numRuns: RUNS_MAX, interruptAfterTimeLimit: forMs });
+		await fc.assert(tried, {
+			numRuns: RUNS_MAX,
+			interruptAfterTimeLimit: forMs,
+			...(seed === undefined ? {} : { seed }),
+		});
 	} finally {
 		// The time may be over in the middle of one, which must not go on beside the next test.
 		await running;

@@ -8,7 +8,8 @@ import { Inbox } from './inbox.ts';
 export interface Asked {
 	readonly method?: string;
 	readonly path: string;
-	readonly headers?: OutgoingHttpHeaders;
+	/** By name, or names and values in turn, with which nothing is added. */
+	readonly headers?: OutgoingHttpHeaders | readonly string[];
 	readonly body?: string | Buffer;
 }
 
@@ -93,7 +94,7 @@ export function ask(port: number, { method = 'GET', path, headers = {}, body }: 
 		path,
 		headers,
 		agent: false,
-		setHost: headers['host'] === undefined,
+		setHost: !('host' in headers) || headers['host'] === undefined,
 	});
 	outgoing.once('response', resolve);
 	outgoing.once('error', reject);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { purposeOf } from '../../src/addresses.ts';
+import { isInstanceAddress, isNetwork, networksOf, purposeOf, siteOf } from '../../src/addresses.ts';
 
 /** First and last of every special range, and what is next to it on both sides where that is public. */
 const RANGES: readonly (readonly [
@@ -80,4 +80,71 @@ test('what is no address, or names an interface, is not public', () => {
 	for (const text of ['', 'example.com', '1.2.3', '1.2.3.4.5', '0x7f.1', '8.8.8.8 ', '[2606:4700::1]', '256.1.1.1'])
 		assert.equal(purposeOf(text), 'no address', text);
 	assert.equal(purposeOf('2606:4700::1%eth0'), 'link-local');
+});
+
+test('an address of a network of Instances is known by itself and mapped into IPv6, and no other is one', () => {
+	for (const address of ['198.18.0.0', '198.18.0.2', '198.19.255.255'])
+		for (const form of [address, `::ffff:${address}`, `::FFFF:${address}`, `::ffff:${address}%eth0`])
+			assert.equal(isInstanceAddress(form), true, form);
+	assert.equal(isInstanceAddress('::ffff:c612:2'), true, 'in hexadecimal');
+	for (const address of [
+		'198.17.255.255',
+		'198.20.0.0',
+		'127.0.0.1',
+		'::1',
+		'::ffff:127.0.0.1',
+		'fe80::1%eth0',
+		'',
+		'x',
+	])
+		assert.equal(isInstanceAddress(address), false, address);
+	assert.equal(isInstanceAddress(undefined), false);
+});
+
+test('networks hold what is in them, in either form of it', () => {
+	const networks = networksOf(['10.0.0.0/8', '192.0.2.1', 'fd00::/8', '2001:db8::1']);
+	for (const inside of ['10.255.0.1', '::ffff:10.0.0.1', '192.0.2.1', 'fd12::1', '2001:db8::1', '2001:DB8:0::1'])
+		assert.equal(networks.has(inside), true, inside);
+	for (const outside of ['11.0.0.1', '192.0.2.2', 'fe80::1', '2001:db8::2', '::a00:1', '', 'localhost'])
+		assert.equal(networks.has(outside), false, outside);
+	assert.equal(networksOf([]).has('127.0.0.1'), false);
+});
+
+test('a network is an address, with the length of a prefix or without, and never all there is', () => {
+	for (const good of ['10.0.0.1', '10.0.0.0/8', '10.0.0.0/32', '::1', 'fd00::/8', 'fd00::/128'])
+		assert.equal(isNetwork(good), true, good);
+	for (const bad of [
+		'',
+		'10.0.0',
+		'10.0.0.0/33',
+		'10.0.0.0/0',
+		'::/0',
+		'::/129',
+		'10.0.0.0/08',
+		'10.0.0.0/',
+		'10.0.0.0/8/8',
+		'a/8',
+		'fe80::1%eth0',
+		'*',
+		'localhost',
+	])
+		assert.equal(isNetwork(bad), false, bad);
+});
+
+test('an address stands for itself, and one of IPv6 for its /64', () => {
+	const table: [address: string, site: string][] = [
+		['192.0.2.1', '192.0.2.1'],
+		['::ffff:192.0.2.1', '192.0.2.1'],
+		['::ffff:c000:201', '192.0.2.1'],
+		['::1', '0:0:0:0::/64'],
+		['::', '0:0:0:0::/64'],
+		['1::', '1:0:0:0::/64'],
+		['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+		['2001:DB8:1:2::', '2001:db8:1:2::/64'],
+		['2001:0db8:0001:0002::9', '2001:db8:1:2::/64'],
+		['2001:db8::1:2:3:4:5', '2001:db8:0:1::/64'],
+		['fe80::1%eth0', 'fe80:0:0:0::/64'],
+		['', ''],
+	];
+	for (const [address, site] of table) assert.equal(siteOf(address), site, address);
 });

@@ -7,6 +7,7 @@ import { type Doors, guard, isAllowedHost, isAllowedOrigin } from '../../src/htt
 const DOORS: Doors = {
 	allowedHosts: ['localhost', '[::1]', 'mcp.example.com', 'inner:9000'],
 	allowedOrigins: ['http://localhost:8080', 'https://app.example.com'],
+	corsOrigins: ['https://app.example.com'],
 	port: 8080,
 };
 

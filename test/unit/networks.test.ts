@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { NetworkInspectInfo } from 'dockerode';
-import { findNetworkDrift } from '../../src/docker/networks.ts';
+import { isInstanceAddress } from '../../src/addresses.ts';
+import { findNetworkDrift, rangeAt } from '../../src/docker/networks.ts';
 import { buildSpec, type SpecContext } from '../../src/docker/spec.ts';
 import type { InstanceId } from '../../src/ids.ts';
+import { EGRESS_LIMITS } from '../../src/limits.ts';
 import { server } from '../support/fixtures.ts';
 
 const GOOD = {
@@ -61,4 +63,12 @@ test('a container with egress is in its server’s network and told of the proxy
 	assert.ok(Env.includes('no_proxy=localhost,127.0.0.1,::1'));
 	// The catalog has the last word, as it has with HOME.
 	assert.equal(Env.at(-1), 'NO_PROXY=mine');
+});
+
+test('every range that a network is given is one that the gateway’s port refuses', () => {
+	for (let index = 0; index < EGRESS_LIMITS.subnetsMax; index++) {
+		const { subnet, instances, proxyAddress } = rangeAt(index);
+		for (const address of [subnet.replace(/\/23$/, ''), instances.replace('.0/24', '.255'), proxyAddress])
+			assert.ok(isInstanceAddress(address), address);
+	}
 });
