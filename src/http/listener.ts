@@ -10,13 +10,17 @@ import { randomUUID } from 'node:crypto';
 import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { Server as NetServer, type Socket } from 'node:net';
 import type { Express } from 'express';
+import type { Audit } from '../audit/audit.ts';
 import { type ErrorCode, SlipwayError, toSlipwayError } from '../errors.ts';
 import type { Launcher, ServerView } from '../launcher/contract.ts';
 import { HTTP_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
+import { filterOf } from '../policy/access.ts';
 import { AggregateTarget } from '../pool/aggregate-target.ts';
 import { ServerTarget, type Target, type TargetDependencies } from '../pool/target.ts';
+import { AuditedCalls } from './audited-calls.ts';
+import { auditRefusal } from './audited-refusals.ts';
 import type { Callers } from './callers.ts';
 import { type Doors, guard, pathOf } from './guards.ts';
 import { serveSse, serveSseMessage } from './http-sse.ts';
@@ -33,6 +37,7 @@ export interface ListenerOptions {
 	readonly version: string;
 	readonly targets: TargetDependencies;
 	readonly metrics: Metrics;
+	readonly audit: Audit;
 	readonly log: Log;
 	/** Gets every request that is for no server. */
 	readonly admin: (requestIdOf: (request: IncomingMessage) => string) => Express;
@@ -140,14 +145,30 @@ export class Listener {
 			const requestId = this.#requestIdOf(request);
 			const { budgets } = callers;
 			const challenge = (error: SlipwayError): string | undefined => authenticator.challenge(request, error, principal);
-			visit = { request, response, requestId, principal, target, draining, budgets, challenge, rpcId: null };
+			const { audit } = this.#options;
+			const calls = new AuditedCalls({
+				audit,
+				recordsValues: this.#recordsValues,
+				request,
+				requestId,
+				principal,
+				target,
+			});
+			visit = { request, response, requestId, principal, target, draining, budgets, calls, challenge, rpcId: null };
 			await ENDPOINTS[endpoint]?.(callers, visit);
 		} catch (error) {
 			const refusal = toSlipwayError(error);
 			const challenge = authenticator.challenge(request, refusal, principal);
+			if (visit !== undefined) visit.calls.end(refusal.code);
+			else auditRefusal(this.#options.audit, request, refusal, { principal, requestId: this.#requestIdOf(request) });
 			this.#refuse(request, response, { error: refusal, id: visit?.rpcId ?? null, challenge });
 		}
 	}
+
+	readonly #recordsValues = (server: string, tool: string): boolean => {
+		const { audit } = this.#options.targets.find(server) ?? {};
+		return audit !== undefined && (filterOf({ allow: audit.values })?.allows(tool) ?? false);
+	};
 
 	/** Who may not use a server is not told whether there is one. */
 	#findServer({ access }: Principal, name: string): Target {
