@@ -42,7 +42,12 @@ interface Entry {
 	readonly line: number;
 	readonly hash: string;
 	readonly record: ChainedRecord | undefined;
-	readonly torn: readonly Torn[];
+	readonly torn: readonly TornLine[];
+}
+
+interface TornLine extends Torn {
+	/** From 1. */
+	readonly line: number;
 }
 
 const NEWLINE = 0x0a;
@@ -69,7 +74,7 @@ export function verifyChain(chain: ChainName, files: Iterable<ChainFile>, heads:
 		const following = lines.next();
 		const { record } = entry;
 		// Older files may have been retired: a later record has to say so.
-		if (began === undefined && record !== undefined && record.seq > 1)
+		if (began === undefined && record !== undefined && record.seq > 1 && record.prev !== start.hash)
 			head = { seq: record.seq - 1, hash: record.prev };
 		began ??= entry;
 		broken = breakAt(entry, { head, before, following: following.done === true ? undefined : following.value });
@@ -112,12 +117,23 @@ interface Around {
 
 function breakAt({ file, line, hash, record, torn }: Entry, { head, before, following }: Around): Break | undefined {
 	if (record === undefined) return { kind: 'changed', file, line, reason: 'This line is no record.' };
+	// What was left unfinished before a record, the record has to say; and nothing else.
+	const told = record.event === 'recovered' ? (record.torn ?? []) : [];
+	const [end] = torn;
+	if (end !== undefined && JSON.stringify(told) !== JSON.stringify(torn.map(({ line: _, ...said }) => said)))
+		return {
+			kind: 'changed',
+			file: end.file,
+			line: end.line,
+			reason: 'This line is not whole, and no record says so.',
+		};
 	const isNext = record.seq === head.seq + 1;
 	if (record.prev === head.hash) {
 		if (!isNext) return { kind: 'changed', file, line, reason: `Record ${head.seq + 1} has another number.` };
 		// What was unfinished in a file that is retired is gone with it.
-		if (before === undefined && record.seq > 1) return undefined;
-		return breakBetween({ file, line, record, torn });
+		const isFirst = before === undefined && record.seq > 1;
+		if (end !== undefined || told.length === 0 || isFirst) return undefined;
+		return { kind: 'missing', file, line, reason: 'It tells of an unfinished line that is not there.' };
 	}
 	if (isNext) {
 		// One of the two was changed. The record after them was chained to what this one was.
@@ -142,28 +158,14 @@ function breakAt({ file, line, hash, record, torn }: Entry, { head, before, foll
 	return { kind: 'reordered', file, line, reason: `Record ${record.seq} stands where record ${head.seq + 1} should.` };
 }
 
-/** What was left unfinished before a record, the record has to say; and nothing else. */
-function breakBetween({
-	file,
-	line,
-	record,
-	torn,
-}: Pick<Entry, 'file' | 'line' | 'torn'> & { readonly record: ChainedRecord }): Break | undefined {
-	const told = record.event === 'recovered' ? (record.torn ?? []) : [];
-	if (JSON.stringify(told) === JSON.stringify(torn)) return undefined;
-	if (torn[0] === undefined)
-		return { kind: 'missing', file, line, reason: 'It tells of an unfinished line that is not there.' };
-	const reason = `The last line of ${torn[0].file} is not whole, and this record does not say so.`;
-	return { kind: 'changed', file, line, reason };
-}
-
 /** The lines of all files; at the end, what is unfinished after the last. Notes the names of the files. */
-function* linesOf(files: Iterable<ChainFile>, names: string[]): Generator<Entry, readonly Torn[], undefined> {
-	let torn: Torn[] = [];
+function* linesOf(files: Iterable<ChainFile>, names: string[]): Generator<Entry, readonly TornLine[], undefined> {
+	let torn: TornLine[] = [];
 	for (const { name, bytes } of files) {
 		names.push(name);
 		let from = 0;
-		for (let line = 1; ; line++) {
+		let line = 1;
+		for (; ; line++) {
 			const to = bytes.indexOf(NEWLINE, from);
 			if (to < 0) break;
 			const own = bytes.subarray(from, to);
@@ -171,7 +173,7 @@ function* linesOf(files: Iterable<ChainFile>, names: string[]): Generator<Entry,
 			torn = [];
 			from = to + 1;
 		}
-		if (from < bytes.length) torn.push(tornEnd(name, bytes.subarray(from)));
+		if (from < bytes.length) torn.push({ ...tornEnd(name, bytes.subarray(from)), line });
 	}
 	return torn;
 }

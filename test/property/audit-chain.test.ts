@@ -78,9 +78,10 @@ describe('a chain of records', () => {
 				const { broken } = verify(edited);
 				assert.ok(broken, 'without the head');
 				// Where a line was made two, all of it has moved.
-				if (changed.includes(0x0a) && inLine < line.length - 1) return;
+				if (changed.subarray(0, -1).includes(0x0a)) return;
 				const nth = lines.slice(0, index + 1).filter((one) => one.file === file).length;
-				const isNearEnd = index >= lines.length - 2;
+				// Of the last two, it cannot be said which is not what it was.
+				const isNearEnd = index === lines.length - 2;
 				assert.ok((broken.file === files[file]?.name && broken.line === nth) || isNearEnd, JSON.stringify(broken));
 			}),
 			RUNS,
@@ -105,7 +106,9 @@ describe('a chain of records', () => {
 				const moved = lines
 					.map((line, nth) => (nth === from ? { ...line, line: there.line } : line))
 					.map((line, nth) => (nth === to ? { ...line, line: taken.line } : line));
-				assert.ok(!verify(withLines(files, moved)).ok, 'swapped');
+				const { broken } = verify(withLines(files, moved));
+				assert.ok(broken, 'swapped');
+				if (Math.abs(from - to) === 1) assert.equal(broken.kind, 'reordered');
 			}),
 			RUNS,
 		);
