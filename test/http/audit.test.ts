@@ -11,6 +11,7 @@ import type { ServerView } from '../../src/launcher/contract.ts';
 import { AUDIT_LIMITS } from '../../src/limits.ts';
 import { SILENT_LOG } from '../../src/log.ts';
 import { assertWhole, recordsIn } from '../support/audit-files.ts';
+import { until } from '../support/engine-bench.ts';
 import { type Rpc, serverView } from '../support/fake-launcher.ts';
 import type { Reply } from '../support/http-client.ts';
 import { API_KEY, AUTHORIZATION, call, type HttpStack, POST_HEADERS, startHttpStack } from '../support/http-stack.ts';
@@ -234,6 +235,21 @@ test('each call of a batch has a record of its own, also where the whole batch i
 	assert.equal(new Set(records.slice(0, 2).map(({ requestId }) => requestId)).size, 1);
 });
 
+test('a call whose client hung up before there was a server has a record', async (t) => {
+	const { stack, calls } = await start(t);
+	const coming = Promise.withResolvers<void>();
+	stack.launcher.beforeLaunch = () => coming.promise;
+	const pending = new ModernHttp(stack).call('echo');
+	pending.response.catch(() => undefined);
+	await until('it is started', () => stack.launcher.launches === 1);
+	pending.disconnect();
+	await stack.launcher.aborted.next();
+	assert.deepEqual(
+		(await calls()).map(({ tool, outcome }) => [tool, outcome]),
+		[['echo', 'cancelled']],
+	);
+});
+
 test('a call over HTTP+SSE has a record', async (t) => {
 	const { stack, calls } = await start(t);
 	const opened = Promise.withResolvers<IncomingMessage>();
@@ -241,20 +257,20 @@ test('a call over HTTP+SSE has a record', async (t) => {
 	const stream = await opened.promise;
 	stream.setEncoding('utf8');
 	let text = '';
-	const until = async (pattern: RegExp): Promise<string> => {
+	const said = async (pattern: RegExp): Promise<string> => {
 		for (;;) {
 			const found = pattern.exec(text);
 			if (found !== null) return found[1] ?? '';
 			text += await new Promise<string>((resolve) => stream.once('data', resolve));
 		}
 	};
-	const path = await until(/data: (\/\S+)/);
+	const path = await said(/data: (\/\S+)/);
 	const post = (message: Rpc) =>
 		stack.send({ method: 'POST', path, headers: POST_HEADERS, body: JSON.stringify(message) });
 	await post(request('initialize', { protocolVersion: '2024-11-05', capabilities: {}, clientInfo: {} }, 0));
-	await until(/("protocolVersion")/);
+	await said(/("protocolVersion")/);
 	await post(call(1, 'echo'));
-	await until(/(RESULT-CANARY)/);
+	await said(/(RESULT-CANARY)/);
 	stream.destroy();
 	assert.deepEqual(
 		(await calls()).map(({ tool, outcome, session }) => [tool, outcome, session?.length]),
