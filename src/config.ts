@@ -3,6 +3,7 @@
  *
  * docs/config.md is generated from SETTINGS, and compose.yaml passes each of them on; tests hold both in step.
  */
+import { join } from 'node:path';
 import { z } from 'zod';
 import { isNetwork } from './addresses.ts';
 import { SlipwayError } from './errors.ts';
@@ -31,6 +32,7 @@ function setting<T>(
 }
 
 const WARM_DEFAULT = `${WARM_LIMITS.bytesMax / 1024 ** 2}m`;
+const DAY_MS = 24 * 60 * 60_000;
 const BOTH = ['gateway', 'launcher'] as const;
 
 function integer(minimum: number, maximum: number, byDefault: number): z.ZodType<number, string | undefined> {
@@ -252,6 +254,34 @@ export const SETTINGS = Object.freeze({
 		['gateway'],
 		'Where the gateway keeps what outlives it: a volume or a folder that user 10001 can write.',
 	),
+	SLIPWAY_AUDIT: setting(
+		z.enum(['best-effort', 'required', 'off'], '`best-effort`, `required` or `off`').default('best-effort'),
+		'`best-effort`',
+		['gateway'],
+		'What happens when the audit cannot be written: calls go on (`best-effort`), or are refused until it can be (`required`). `off`: nothing is recorded.',
+	),
+	SLIPWAY_AUDIT_DIR: setting(
+		text,
+		'`audit` in `SLIPWAY_DATA`',
+		['gateway'],
+		'The folder of the audit, which user 10001 can write. Under compose a path in the container.',
+	),
+	SLIPWAY_AUDIT_DAYS: setting(
+		integer(1, 36_500, 90),
+		'`90`',
+		['gateway'],
+		'Files of the audit that were last written so many days ago are removed.',
+	),
+	SLIPWAY_AUDIT_SIZE: setting(
+		z
+			.string()
+			.regex(/^[1-9]\d{0,5}[mg]$/, 'an amount like `256m` or `1g`')
+			.default('1g')
+			.transform(bytesOf),
+		'`1g`',
+		['gateway'],
+		'How much the audit keeps: beyond that its oldest files are removed.',
+	),
 	SLIPWAY_LOG_LEVEL: setting(
 		z.enum(LOG_LEVELS, `one of ${LOG_LEVELS.map((level) => `\`${level}\``).join(', ')}`).default('info'),
 		'`info`',
@@ -300,6 +330,11 @@ export interface Config {
 	readonly dockerSocket: string;
 	readonly gatewayId: string | undefined;
 	readonly dataDir: string;
+	readonly audit: {
+		readonly mode: 'best-effort' | 'required' | 'off';
+		readonly folder: string;
+		readonly retention: { readonly bytesMax: number; readonly ageMsMax: number };
+	};
 	readonly logLevel: LogLevel;
 }
 
@@ -371,6 +406,11 @@ function toConfig(values: Values): Config {
 		dockerSocket: values.SLIPWAY_DOCKER_SOCKET,
 		gatewayId: values.SLIPWAY_GATEWAY_ID,
 		dataDir: values.SLIPWAY_DATA,
+		audit: Object.freeze({
+			mode: values.SLIPWAY_AUDIT,
+			folder: values.SLIPWAY_AUDIT_DIR ?? join(values.SLIPWAY_DATA, 'audit'),
+			retention: Object.freeze({ bytesMax: values.SLIPWAY_AUDIT_SIZE, ageMsMax: values.SLIPWAY_AUDIT_DAYS * DAY_MS }),
+		}),
 		logLevel: values.SLIPWAY_LOG_LEVEL,
 	});
 }

@@ -575,6 +575,14 @@ export const ERRORS = Object.freeze({
 		'Look whether the gateway reaches the issuer; it recovers by itself.',
 		true,
 	),
+	SLIPWAY_AUDIT_FAILED: row(
+		503,
+		RPC_CODES.unavailable,
+		'error',
+		'The audit cannot be written, and no call may go unrecorded.',
+		'Make room on the disk of SLIPWAY_AUDIT_DIR, or have the folder belong to user 10001; the log says what is wrong with it.',
+		true,
+	),
 	SLIPWAY_DRAINING: row(
 		503,
 		RPC_CODES.unavailable,

@@ -1,5 +1,7 @@
 /** The gateway: everything that faces the network, put together. It never holds the Docker socket. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Audit } from './audit/audit.ts';
+import { CatalogWatch } from './audit/catalog-watch.ts';
 import type { Config } from './config.ts';
 import { SlipwayError } from './errors.ts';
 import { createAdminApp } from './http/admin.ts';
@@ -8,7 +10,7 @@ import { authenticationOf, TokenAuthentication } from './http/authentication.ts'
 import { CallBudgets } from './http/call-budgets.ts';
 import type { Callers } from './http/callers.ts';
 import { Conversations } from './http/conversations.ts';
-import { KeyRing, makeFirstKey, OPEN_TO_ALL } from './http/keys.ts';
+import { KeyRing, makeFirstKey, OPEN_TO_ALL, OPERATOR } from './http/keys.ts';
 import { Listener } from './http/listener.ts';
 import { isOpen } from './http/open-paths.ts';
 import { Peers } from './http/peers.ts';
@@ -33,6 +35,7 @@ export interface GatewayDependencies {
 	readonly apiKey: string | undefined;
 	readonly launcher: Launcher;
 	readonly store: Store;
+	readonly audit: Audit;
 	readonly log: Log;
 	readonly version: string;
 }
@@ -48,11 +51,13 @@ export class Gateway {
 	readonly #listener: Listener;
 	readonly #keys: KeyRing | undefined;
 	readonly #introductions: Introductions | undefined;
+	readonly #catalogs: CatalogWatch;
+	#stopWatching: () => void = () => undefined;
 	#ticking: NodeJS.Timeout | undefined;
 	#draining = false;
 
 	constructor(dependencies: GatewayDependencies) {
-		const { config, apiKey, launcher, log, version } = dependencies;
+		const { config, apiKey, launcher, audit, log, version } = dependencies;
 		const store = tolerant(dependencies.store, log);
 		this.#dependencies = dependencies;
 		const metrics = new Metrics({
@@ -74,7 +79,10 @@ export class Gateway {
 				}),
 			engineReachable: () => launcher.state.engine.reachable,
 			launcherReachable: () => launcher.state.launcher.reachable,
+			auditFailing: () => audit.failing,
 		});
+		audit.countTo((outcome, count) => metrics.auditRecords(outcome, count));
+		this.#catalogs = new CatalogWatch((fields) => audit.record('catalog', fields));
 		this.#pool = new Pool(launcher, {
 			onDeath: (server, cause) => metrics.death(server, cause),
 			onStart: (server, kind) => metrics.instanceStart(server, kind),
@@ -93,7 +101,7 @@ export class Gateway {
 		});
 		this.#callers = {
 			tenants,
-			sessions: new Sessions({ metrics, log, store }, tenants, config.sessionIdleMs),
+			sessions: new Sessions({ metrics, log, store, audit }, tenants, config.sessionIdleMs),
 			conversations: new Conversations({ metrics, log }, tenants),
 			budgets: new CallBudgets({
 				perMinuteDefault: config.callsPerMinute,
@@ -126,6 +134,7 @@ export class Gateway {
 			version,
 			targets,
 			metrics,
+			audit,
 			log,
 			isDraining,
 			peers,
@@ -138,6 +147,7 @@ export class Gateway {
 					crashes: (server) => this.#pool.crashes(server),
 					warmth: (server) => this.#pool.warmth(server),
 					metrics,
+					audit,
 					authenticator,
 					metadata,
 					keys: this.#keys === undefined ? undefined : { ring: this.#keys, store },
@@ -150,8 +160,12 @@ export class Gateway {
 
 	/** Listens, and resolves with the port. */
 	async start(): Promise<number> {
-		const { config, log, version } = this.#dependencies;
+		const { config, audit, launcher, log, version } = this.#dependencies;
 		const port = await this.#listener.start(config.port, config.address);
+		audit.record('start', { version });
+		if (this.madeKey !== undefined) audit.record('key', { act: 'create', key: OPERATOR, outcome: 'ok' });
+		this.#stopWatching = launcher.subscribe((state) => this.#catalogs.see(state));
+		this.#catalogs.see(launcher.state);
 		this.#keys?.start();
 		this.#ticking = setInterval(() => this.#tick(), SESSION_LIMITS.tickMs);
 		log.info('gateway listening', { address: `${config.address}:${port}`, version });
@@ -165,7 +179,7 @@ export class Gateway {
 	 * @param hurry aborted when somebody will not wait: what is in flight is answered with an error at once
 	 */
 	async stop(hurry?: AbortSignal): Promise<void> {
-		const { log } = this.#dependencies;
+		const { audit, log } = this.#dependencies;
 		// The door stays open while calls finish: who comes is told 503 and when to come again, /ready too.
 		this.#draining = true;
 		const cooled = Promise.all([this.#introductions?.stop(), this.#pool.cool()]);
@@ -185,6 +199,8 @@ export class Gateway {
 		clearInterval(this.#ticking);
 		this.#keys?.stop();
 		await this.#listener.stop();
+		this.#stopWatching();
+		audit.record('stop', { durationMs: Math.round(performance.now() - startedAtMs) });
 		log.info('gateway stopped', { durationMs: Math.round(performance.now() - startedAtMs) });
 	}
 
@@ -201,6 +217,7 @@ export class Gateway {
 		this.#callers.sessions.tick(nowMs);
 		this.#callers.budgets.tick(nowMs);
 		this.#authenticator.tick(nowMs);
+		this.#dependencies.audit.tick(nowMs);
 	}
 }
 

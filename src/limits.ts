@@ -84,6 +84,8 @@ export const STDIO_LIMITS = Object.freeze({
 
 /** Sessions and the calls in them. */
 export const SESSION_LIMITS = Object.freeze({
+	/** Of the hash of a session's id, in the audit. */
+	markCharsMax: 16,
 	sessionsMax: 2000,
 	sessionsPerPrincipalMax: 64,
 	idleMs: 30 * 60_000,
@@ -439,4 +441,33 @@ export const METRIC_LIMITS = Object.freeze({
 /** The health check of a container. */
 export const HEALTH_LIMITS = Object.freeze({
 	timeoutMs: 3_000,
+});
+
+/** The audit: what is recorded, and how it is kept. */
+export const AUDIT_LIMITS = Object.freeze({
+	/** Of the shape of one call's arguments. */
+	shapeMembersMax: 64,
+	shapeDepthMax: 4,
+	/** Of a tool, or of a member of arguments. */
+	nameCharsMax: 128,
+	/** Of the arguments of one call, as JSON, where they are recorded themselves; of more there is the shape. */
+	valuesCharsMax: 16 * KIB,
+	/** Names of servers that one change of the catalog tells. */
+	catalogNamesMax: 64,
+	/** Refusals of one kind and caller that are recorded one by one in a minute; the rest are counted. */
+	refusalsPerMinuteMax: 60,
+	/** Records that wait for the disk; beyond them they are lost, and counted. */
+	pendingBytesMax: 8 * MIB,
+	/** One write. */
+	batchBytesMax: 256 * KIB,
+	/** How much later than the write the disk itself has it, at most. */
+	syncIntervalMs: 1_000,
+	/** A disk that failed is tried again so often. */
+	retryIntervalMs: 1_000,
+	fileBytesMax: 16 * MIB,
+	fileAgeMsMax: 24 * 60 * 60_000,
+	/** Room that the command line makes sure of before an act. */
+	actBytesMax: 4 * KIB,
+	/** Processes that append to the chain of the command line at once. */
+	appendTriesMax: 100,
 });

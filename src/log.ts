@@ -20,6 +20,8 @@ export interface LogFields {
 	readonly exitCode?: number;
 	readonly file?: string;
 	readonly gateway?: string;
+	/** The hash that the audit's chain ends with. */
+	readonly head?: string;
 	readonly httpStatus?: number;
 	readonly image?: string;
 	readonly instance?: string;
@@ -51,6 +53,7 @@ const FIELD_NAMES = [
 	'exitCode',
 	'file',
 	'gateway',
+	'head',
 	'httpStatus',
 	'image',
 	'instance',

@@ -23,6 +23,7 @@ export interface MetricSources {
 	readonly breakers: () => Iterable<readonly [server: string, open: number]>;
 	readonly engineReachable: () => boolean;
 	readonly launcherReachable: () => boolean;
+	readonly auditFailing: () => boolean;
 }
 
 /** How one request ended. */
@@ -82,6 +83,13 @@ export class Metrics {
 		registers: [this.#registry],
 	});
 
+	readonly #auditRecords = new Counter({
+		name: 'slipway_audit_records_total',
+		help: 'Records of the audit, by whether they were written or lost.',
+		labelNames: ['outcome'],
+		registers: [this.#registry],
+	});
+
 	constructor(sources: MetricSources) {
 		collectDefaultMetrics({ register: this.#registry, prefix: 'slipway_' });
 		const perServer = (name: string, help: string, read: MetricSources['sessions']): void => {
@@ -129,6 +137,7 @@ export class Metrics {
 			sources.orphansSwept,
 		);
 		single('slipway_engine_up', 'Whether the Docker Engine answers.', () => Number(sources.engineReachable()));
+		single('slipway_audit_failing', 'Whether the audit cannot be written.', () => Number(sources.auditFailing()));
 		single('slipway_launcher_up', 'Whether the launcher answers.', () => Number(sources.launcherReachable()));
 	}
 
@@ -158,6 +167,10 @@ export class Metrics {
 
 	noise(server: string): void {
 		this.#noise.inc({ server });
+	}
+
+	auditRecords(outcome: 'written' | 'lost', count: number): void {
+		this.#auditRecords.inc({ outcome }, count);
 	}
 
 	/** Names of tools become label values when their server listed them, up to a bound. */

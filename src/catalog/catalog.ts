@@ -70,6 +70,8 @@ export interface Server {
 	readonly callsPerMinute?: number;
 	/** Which of its tools there are for anybody, as patterns in which `*` stands for any characters; `deny` has the last word. */
 	readonly tools?: { readonly allow?: readonly string[]; readonly deny?: readonly string[] };
+	/** Tools, as such patterns, whose arguments the audit records as they are. */
+	readonly audit?: { readonly values: readonly string[] };
 	/** How many containers wait for their first caller; absent: as it is used. */
 	readonly warm?: number;
 	readonly isolation: Isolation;

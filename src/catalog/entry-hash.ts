@@ -12,6 +12,7 @@ const NOT_OF_CONTAINERS: ReadonlySet<string> = new Set([
 	'warm',
 	'tools',
 	'callsPerMinute',
+	'audit',
 ] satisfies (keyof Server)[]);
 
 /**

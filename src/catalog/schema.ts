@@ -92,6 +92,12 @@ const toolsShape = {
 	deny: toolPatterns.describe('Names of tools; `*` stands for any characters.').optional(),
 };
 
+const auditShape = {
+	values: toolPatterns
+		.describe('Tools whose arguments are recorded as they are; `*` stands for any characters. Of others, the shape.')
+		.default([]),
+};
+
 const serverShape = {
 	npm: z
 		.string()
@@ -200,6 +206,7 @@ const serverShape = {
 		.strictObject(toolsShape)
 		.describe('Which tools clients see and call: those that match `allow`, all where it is not there, but for `deny`.')
 		.optional(),
+	audit: z.strictObject(auditShape).describe('What the audit records of its calls.').optional(),
 	warm: z
 		.int()
 		.min(0)
@@ -285,6 +292,7 @@ export function knownFields(path: readonly PropertyKey[]): readonly string[] {
 	if (path[2] === 'resources') return Object.keys(resourcesShape);
 	if (path[2] === 'replicas') return Object.keys(replicasShape);
 	if (path[2] === 'tools') return Object.keys(toolsShape);
+	if (path[2] === 'audit') return Object.keys(auditShape);
 	if (path[2] === 'volumes') return Object.keys(volumeShape);
 	if (path[2] === 'mounts') return Object.keys(mountShape);
 	return [];

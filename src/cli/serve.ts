@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { FileAudit, NO_AUDIT } from '../audit/audit.ts';
 import { type Config, readConfig } from '../config.ts';
 import { startEgress } from '../egress.ts';
 import { SlipwayError } from '../errors.ts';
@@ -107,7 +108,10 @@ async function startGateway(launcher: Launcher, { config, log, invocation, parts
 	const apiKey = config.apiKey ?? fileKey;
 	const store = openSqliteStore(config.dataDir);
 	parts.push({ stop: async () => store.close() });
-	const gateway = new Gateway({ config, apiKey, launcher, store, log, version: invocation.version });
+	const { mode, folder, retention } = config.audit;
+	const audit = mode === 'off' ? NO_AUDIT : new FileAudit({ mode, folder, retention, log });
+	parts.push({ stop: () => audit.close() });
+	const gateway = new Gateway({ config, apiKey, launcher, store, audit, log, version: invocation.version });
 	await gateway.start();
 	parts.push(gateway);
 	if (gateway.madeKey !== undefined) {

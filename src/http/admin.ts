@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import express, { type NextFunction, type Request, type Response } from 'express';
 import { rateLimit } from 'express-rate-limit';
+import type { Audit } from '../audit/audit.ts';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
 import type { ServerName } from '../ids.ts';
 import type { InstanceReport, Launcher, LauncherState, ServerView } from '../launcher/contract.ts';
@@ -10,6 +11,7 @@ import type { Metrics } from '../metrics.ts';
 import type { Absence, Absences } from '../pool/absences.ts';
 import type { CrashView } from '../pool/crash-record.ts';
 import type { WarmView } from '../pool/warm-starts.ts';
+import { auditRefusal } from './audited-refusals.ts';
 import { type KeysApiDependencies, keysApi } from './keys-api.ts';
 import { matchMetadataPath } from './oauth/resource-metadata.ts';
 import type { Authenticator, Principal } from './principal.ts';
@@ -22,6 +24,8 @@ export interface Door {
 	requestIdOf(request: IncomingMessage): string;
 	/** Its caller; undefined for what is open to all (open-paths.ts). */
 	principalOf(request: IncomingMessage): Principal | undefined;
+	/** Where it came from. */
+	addressOf(request: IncomingMessage): string;
 }
 
 export interface AdminDependencies {
@@ -33,18 +37,19 @@ export interface AdminDependencies {
 	/** How many Instances of a server wait for their first caller, and should. */
 	readonly warmth: (server: ServerView) => WarmView | undefined;
 	readonly metrics: Metrics;
+	readonly audit: Audit;
 	readonly authenticator: Authenticator;
 	/** What clients are told of an endpoint as a protected resource; undefined where there are no tokens. */
 	readonly metadata: ((endpoint: string) => object) | undefined;
 	/** Where keys are changed; undefined where there are none to change. */
-	readonly keys: KeysApiDependencies | undefined;
+	readonly keys: Pick<KeysApiDependencies, 'store' | 'ring'> | undefined;
 	readonly version: string;
 	readonly isDraining: () => boolean;
 	readonly door: Door;
 }
 
 export function createAdminApp(dependencies: AdminDependencies): express.Express {
-	const { launcher, metrics, authenticator, version, door } = dependencies;
+	const { launcher, metrics, audit, authenticator, version, door } = dependencies;
 	const app = express();
 	app.disable('x-powered-by');
 	app.disable('etag');
@@ -74,11 +79,9 @@ export function createAdminApp(dependencies: AdminDependencies): express.Express
 			keyGenerator: (request) => door.principalOf(request)?.id ?? '',
 			standardHeaders: 'draft-8',
 			legacyHeaders: false,
-			handler: (request, response) =>
-				sendError(request, response, {
-					error: new SlipwayError('SLIPWAY_RATE_LIMITED', { retryAfterSeconds: 60 }),
-					requestId: door.requestIdOf(request),
-				}),
+			handler: () => {
+				throw new SlipwayError('SLIPWAY_RATE_LIMITED', { retryAfterSeconds: 60 });
+			},
 		}),
 	);
 	app.use((request, _, next) => {
@@ -91,15 +94,25 @@ export function createAdminApp(dependencies: AdminDependencies): express.Express
 	app.get('/metrics', async (_, response) => {
 		response.type(metrics.contentType).send(await metrics.text());
 	});
-	if (dependencies.keys !== undefined) app.use('/api/keys', keysApi(dependencies.keys));
+	if (dependencies.keys !== undefined) {
+		const actorOf = (request: Request) => ({
+			principal: door.principalOf(request)?.id ?? '',
+			requestId: door.requestIdOf(request),
+			client: door.addressOf(request),
+		});
+		app.use('/api/keys', keysApi({ ...dependencies.keys, audit, actorOf }));
+	}
 	app.use(() => {
 		throw new SlipwayError('SLIPWAY_PATH_UNKNOWN');
 	});
 	app.use((error: unknown, request: Request, response: Response, _: NextFunction) => {
 		const told = toSlipwayError(error);
 		metrics.refusal(told.code);
-		const challenge = authenticator.challenge(request, told, door.principalOf(request));
-		sendError(request, response, { error: told, requestId: door.requestIdOf(request), challenge });
+		const requestId = door.requestIdOf(request);
+		const principal = door.principalOf(request);
+		auditRefusal(audit, request, told, { principal, requestId, client: door.addressOf(request) });
+		const challenge = authenticator.challenge(request, told, principal);
+		sendError(request, response, { error: told, requestId, challenge });
 	});
 	return app;
 }

@@ -7,7 +7,7 @@ import type { Target } from '../pool/target.ts';
 import type { Principal } from './principal.ts';
 
 /** What a server does something for. */
-const CALLS: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'resources/read']);
+export const CALLS: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'resources/read']);
 const MS_PER_SECOND = 1000;
 
 export interface CallBudgetsOptions {

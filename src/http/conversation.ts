@@ -17,7 +17,7 @@ import type { Envelope } from '../mcp/revisions.ts';
 import type { Metrics } from '../metrics.ts';
 import type { ModernConversation, Target } from '../pool/target.ts';
 import type { Principal } from './principal.ts';
-import type { HttpReply } from './reply.ts';
+import type { PendingReply } from './session.ts';
 import { logFailure, type Tenant } from './tenants.ts';
 
 export interface ConversationDependencies {
@@ -46,7 +46,7 @@ export class Conversation implements Tenant {
 	readonly createdAtMs = performance.now();
 	readonly #dependencies: ConversationDependencies;
 	readonly #options: ConversationOptions;
-	readonly #replies = new Map<HttpReply, { readonly lasts: boolean; call: Call | undefined }>();
+	readonly #replies = new Map<PendingReply, { readonly lasts: boolean; call: Call | undefined }>();
 	readonly #ending = new AbortController();
 	/** Resolves with whoever serves its requests: itself, or another that was there first and serves any client. */
 	readonly #opening: Promise<Conversation>;
@@ -87,7 +87,7 @@ export class Conversation implements Tenant {
 	}
 
 	/** Serves a request when the server is there. What comes of it, and what goes wrong, goes to the reply. */
-	async serve(request: ModernRequest, reply: HttpReply): Promise<void> {
+	async serve(request: ModernRequest, reply: PendingReply): Promise<void> {
 		const { message } = request;
 		const entry: { readonly lasts: boolean; call: Call | undefined } = {
 			lasts: message.method === LISTEN,
@@ -110,7 +110,7 @@ export class Conversation implements Tenant {
 	}
 
 	/** The response of a reply has closed. If not all was said, the client has withdrawn the request. */
-	leave(reply: HttpReply, complete: boolean): void {
+	leave(reply: PendingReply, complete: boolean): void {
 		if (this.#other !== undefined) return this.#other.leave(reply, complete);
 		const entry = this.#replies.get(reply);
 		this.#replies.delete(reply);

@@ -47,7 +47,7 @@ export async function serveSseMessage({ sessions }: Callers, visit: Visit): Prom
 			throw new SlipwayError('SLIPWAY_BAD_REQUEST', { reason: 'The session is initialized already.' });
 		void session.start(line, message, reply);
 	} else {
-		session.receive(line, message, reply);
+		session.receive(line, message, visit.calls.watch(message, reply, session.mark));
 		session.enter(reply);
 	}
 	accepted(visit);

@@ -1,5 +1,6 @@
 /** What may be done to keys, by the command line and by the API alike: made, listed, rotated and revoked. */
 import { z } from 'zod';
+import type { RecordFields } from '../audit/record.ts';
 import { SlipwayError } from '../errors.ts';
 import { POLICY_LIMITS } from '../limits.ts';
 import { isScope } from '../policy/access.ts';
@@ -80,6 +81,15 @@ export function rotateKey(store: KeyStore, name: string): MadeKey {
 /** Throws SLIPWAY_KEY_UNKNOWN. The operator's is made anew at the next start, if there is no other in the settings. */
 export function revokeKey(store: KeyStore, name: string): void {
 	if (!store.deleteKey(name)) throw new SlipwayError('SLIPWAY_KEY_UNKNOWN');
+}
+
+/** What the audit says of a key that something was done to: never the key itself. A name that is none is not repeated. */
+export function describeKey(named: string | undefined, result: unknown): Pick<RecordFields, 'key' | 'scopes'> {
+	if (typeof result === 'object' && result !== null && 'name' in result && 'scopes' in result) {
+		const { name, scopes } = result as MadeKey;
+		return { key: name, scopes };
+	}
+	return newKeySchema.shape.name.safeParse(named).success && named !== undefined ? { key: named } : {};
 }
 
 function parse(input: unknown): NewKey {

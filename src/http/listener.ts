@@ -12,15 +12,19 @@ import { createServer, type Server as HttpServer, type IncomingMessage, type Ser
 import { Server as NetServer, type Socket } from 'node:net';
 import type { Express } from 'express';
 import { isInstanceAddress } from '../addresses.ts';
+import type { Audit } from '../audit/audit.ts';
 import { type ErrorCode, SlipwayError, toSlipwayError } from '../errors.ts';
 import type { Launcher, ServerView } from '../launcher/contract.ts';
 import { HTTP_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
+import { filterOf } from '../policy/access.ts';
 import { AggregateTarget } from '../pool/aggregate-target.ts';
 import { ServerTarget, type Target, type TargetDependencies } from '../pool/target.ts';
 import type { Door } from './admin.ts';
 import { type Headers, securityHeaders } from './answer-headers.ts';
+import { AuditedCalls } from './audited-calls.ts';
+import { auditRefusal } from './audited-refusals.ts';
 import type { Callers } from './callers.ts';
 import { corsHeaders, isPreflight, preflightHeaders } from './cors.ts';
 import { type Doors, guard, pathOf } from './guards.ts';
@@ -39,6 +43,7 @@ export interface ListenerOptions {
 	readonly version: string;
 	readonly targets: TargetDependencies;
 	readonly metrics: Metrics;
+	readonly audit: Audit;
 	readonly log: Log;
 	readonly peers: Peers;
 	/** What is answered without a key. */
@@ -81,6 +86,7 @@ export class Listener {
 		this.#admin = options.admin({
 			requestIdOf: (request) => this.#requestIdOf(request),
 			principalOf: (request) => this.#principals.get(request),
+			addressOf: this.#addressOf,
 		});
 		this.#http = createServer(
 			{
@@ -165,11 +171,26 @@ export class Listener {
 			const requestId = this.#requestIdOf(request);
 			const { budgets } = callers;
 			const challenge = (error: SlipwayError): string | undefined => authenticator.challenge(request, error, principal);
-			visit = { request, response, requestId, principal, target, draining, budgets, challenge, rpcId: null };
+			const { audit } = this.#options;
+			const calls = new AuditedCalls({
+				audit,
+				recordsValues: this.#recordsValues,
+				addressOf: this.#addressOf,
+				request,
+				requestId,
+				principal,
+				target,
+			});
+			visit = { request, response, requestId, principal, target, draining, budgets, calls, challenge, rpcId: null };
 			await ENDPOINTS[endpoint]?.(callers, visit);
 		} catch (error) {
 			const refusal = toSlipwayError(error);
 			const challenge = authenticator.challenge(request, refusal, principal);
+			if (visit !== undefined) visit.calls.end(refusal.code);
+			else {
+				const requestId = this.#requestIdOf(request);
+				auditRefusal(this.#options.audit, request, refusal, { principal, requestId, client: this.#addressOf(request) });
+			}
 			this.#refuse(request, response, { error: refusal, id: visit?.rpcId ?? null, challenge });
 		}
 	}
@@ -181,6 +202,12 @@ export class Listener {
 		const headers = { ...COMMON_HEADERS, ...preflightHeaders(request), 'x-request-id': this.#requestIdOf(request) };
 		response.writeHead(204, headers).end();
 	}
+	readonly #addressOf = (request: IncomingMessage): string => this.#options.peers.addressOf(request);
+
+	readonly #recordsValues = (server: string, tool: string): boolean => {
+		const { audit } = this.#options.targets.find(server) ?? {};
+		return audit !== undefined && (filterOf({ allow: audit.values })?.allows(tool) ?? false);
+	};
 
 	/** Who may not use a server is not told whether there is one. */
 	#findServer({ access }: Principal, name: string): Target {

@@ -51,9 +51,14 @@ export function serveModern({ conversations }: Callers, visit: Visit, request: M
 		replay: undefined,
 		primed: false,
 		statusOf,
-		onSettled: (settled, complete) => conversation.leave(settled, complete),
+		onSettled: (_, complete) => {
+			conversation.leave(watched, complete);
+			// Also one that no server has heard of yet.
+			if (!complete) visit.calls.end('cancelled');
+		},
 	});
-	void conversation.serve(request, reply);
+	const watched = visit.calls.watch(message, reply);
+	void conversation.serve(request, watched);
 }
 
 /** Answers with what the server has said before, and starts nothing. */

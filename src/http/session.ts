@@ -7,11 +7,12 @@
  * - At most one GET stream; a new one takes the place of the old, which may be dead without our knowing.
  * - After `end` the Instances are on their way out, every exchange was answered, and every stream is closed.
  */
+import { hash } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import type { Patience } from '../channel.ts';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
 import type { SessionId } from '../ids.ts';
-import { SSE_LIMITS } from '../limits.ts';
+import { SESSION_LIMITS, SSE_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { Call, Question, Reply, Standing } from '../mcp/exchange.ts';
 import {
@@ -56,8 +57,8 @@ export interface SessionOptions {
 	readonly makeRoom: () => Promise<boolean>;
 	/** What another process needs to go on with the session has changed. */
 	readonly onMemory: (session: Session) => void;
-	/** Called once, when the session is over. */
-	readonly onEnd: (session: Session) => void;
+	/** Called once, when the session is over, and why. */
+	readonly onEnd: (session: Session, reason: SlipwayError) => void;
 }
 
 /** The first revision whose streams may begin with an event that has an id and no message. */
@@ -65,6 +66,8 @@ const PRIMING_REVISION = '2025-11-25';
 
 export class Session implements Standing, Carrier, Tenant {
 	readonly id: SessionId;
+	/** What it is known by where its id must not be: the beginning of the id's hash. */
+	readonly mark: string;
 	readonly principal: Principal;
 	readonly target: Target;
 	readonly createdAtMs: number;
@@ -95,6 +98,7 @@ export class Session implements Standing, Carrier, Tenant {
 		this.#dependencies = dependencies;
 		this.#options = options;
 		this.id = options.id;
+		this.mark = hash('sha256', options.id).slice(0, SESSION_LIMITS.markCharsMax);
 		this.principal = options.principal;
 		this.target = options.target;
 		this.replay = new ReplayStore(options.replayBudget);
@@ -199,7 +203,7 @@ export class Session implements Standing, Carrier, Tenant {
 	}
 
 	/** Takes a message of the client. Throws a SlipwayError when it cannot be passed on. */
-	receive(text: string, message: Message, reply: PendingReply | undefined): void {
+	receive(text: string, message: Message, reply: Reply | undefined): void {
 		const server = this.#conversation?.server;
 		if (server === undefined || this.#revision === undefined)
 			throw new SlipwayError('SLIPWAY_BAD_REQUEST', { reason: 'The session is not initialized yet.' });
@@ -358,7 +362,7 @@ export class Session implements Standing, Carrier, Tenant {
 		this.#stream?.cut();
 		this.#queued.length = 0;
 		this.replay.close();
-		this.#options.onEnd(this);
+		this.#options.onEnd(this, reason);
 		void this.#conversation?.end(patience);
 	}
 }

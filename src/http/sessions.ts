@@ -1,5 +1,7 @@
 /** The table of sessions: found by id, caller and endpoint; those that another process began are taken up again. */
 import { hash, randomBytes } from 'node:crypto';
+import type { Audit } from '../audit/audit.ts';
+import type { RecordFields } from '../audit/record.ts';
 import { SlipwayError } from '../errors.ts';
 import type { SessionId } from '../ids.ts';
 import { HTTP_LIMITS, SESSION_LIMITS } from '../limits.ts';
@@ -12,6 +14,7 @@ import type { Tenants } from './tenants.ts';
 
 export interface SessionsDependencies extends SessionDependencies {
 	readonly store: SessionStore;
+	readonly audit: Audit;
 }
 
 /** Who has a session, and with what. */
@@ -116,16 +119,29 @@ export class Sessions {
 			onMemory: (changed) => {
 				if (outlives) this.#keep(changed);
 			},
-			onEnd: (ended) => {
+			onEnd: (ended, { code }) => {
 				this.#sessions.delete(ended.id);
 				this.#tenants.remove(ended);
 				this.#letGo(ended);
+				const act = ended.suspended ? 'suspended' : 'ended';
+				this.#record(act, ended, { outcome: code, durationMs: Math.round(performance.now() - ended.createdAtMs) });
 			},
 		});
 		this.#sessions.set(id, session);
 		this.#tenants.add(session);
 		if (resumed !== undefined) this.#kept.add(session);
+		this.#record(resumed === undefined ? 'made' : 'resumed', session, {});
 		return session;
+	}
+
+	#record(act: string, { mark, principal, target }: Session, how: Pick<RecordFields, 'outcome' | 'durationMs'>): void {
+		this.#dependencies.audit.record('session', {
+			act,
+			principal: principal.id,
+			server: target.name,
+			session: mark,
+			...how,
+		});
 	}
 
 	#keep(session: Session): void {

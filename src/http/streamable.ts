@@ -53,9 +53,10 @@ async function post(callers: Callers, visit: Visit): Promise<void> {
 	if (message.kind === 'request' && message.method === 'initialize')
 		return initialize(callers, visit, { line, message });
 	const session = findSession(callers, visit);
-	const reply = message.kind === 'request' ? openReply(session, visit, 1) : undefined;
-	session.receive(line, message, reply);
-	if (reply === undefined) accepted(visit);
+	if (message.kind === 'request')
+		return session.receive(line, message, visit.calls.watch(message, openReply(session, visit, 1), session.mark));
+	session.receive(line, message, undefined);
+	accepted(visit);
 }
 
 /** A session is made for whoever initializes; an id that the client brings along is not taken over. */
@@ -81,11 +82,13 @@ function postBatch(session: Session, visit: Visit, values: readonly unknown[]): 
 	const expected = messages.filter(({ message }) => message.kind === 'request').length;
 	const reply = expected === 0 ? undefined : openReply(session, visit, expected);
 	for (const { message, text } of messages) {
+		const own =
+			message.kind === 'request' && reply !== undefined ? visit.calls.watch(message, reply, session.mark) : undefined;
 		try {
-			session.receive(text, message, reply);
+			session.receive(text, message, own);
 		} catch (error) {
 			if (!(error instanceof SlipwayError)) throw error;
-			if (message.kind === 'request') reply?.fail(message.id, error);
+			if (message.kind === 'request') own?.fail(message.id, error);
 		}
 	}
 	if (reply === undefined) accepted(visit);

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { SlipwayError } from '../errors.ts';
 import { classify, type Message, type RpcId } from '../mcp/jsonrpc.ts';
 import type { Target } from '../pool/target.ts';
+import type { AuditedCalls } from './audited-calls.ts';
 import type { CallBudgets } from './call-budgets.ts';
 import type { Principal } from './principal.ts';
 import { COMMON_HEADERS } from './respond.ts';
@@ -17,18 +18,20 @@ export interface Visit {
 	/** While we drain, what runs may end, and nothing new begins. */
 	readonly draining: boolean;
 	readonly budgets: CallBudgets;
+	readonly calls: AuditedCalls;
 	/** The WWW-Authenticate header of a refusal. */
 	readonly challenge: (error: SlipwayError) => string | undefined;
 	/** The id of the JSON-RPC request, as soon as it is known: what is answered with an error then carries it. */
 	rpcId: RpcId | null;
 }
 
-/** What a visit brings. Throws SLIPWAY_BAD_REQUEST, SLIPWAY_DRAINING for a request while we drain, SLIPWAY_RATE_LIMITED. */
+/** What a visit brings. Throws SLIPWAY_BAD_REQUEST, SLIPWAY_DRAINING for a request while we drain, SLIPWAY_RATE_LIMITED, SLIPWAY_AUDIT_FAILED. */
 export function classifyOrThrow(visit: Visit, value: unknown): Message {
 	const message = classify(value);
 	if (message === undefined) throw new SlipwayError('SLIPWAY_BAD_REQUEST');
 	if (message.kind !== 'request') return message;
 	visit.rpcId = message.id;
+	visit.calls.begin(message);
 	// Answers and cancellations are let through: a call in flight may wait for one.
 	if (visit.draining) throw new SlipwayError('SLIPWAY_DRAINING', { retryAfterSeconds: 1 });
 	visit.budgets.charge(visit, message);

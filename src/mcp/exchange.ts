@@ -14,6 +14,8 @@ export interface Reply {
 	fail(id: RpcId, error: SlipwayError): void;
 	/** The client withdrew the request: it wants no answer. */
 	drop(): void;
+	/** Behind many servers as one: which of them it goes to; undefined when none of them knows what it is for. */
+	servedBy?(server: string | undefined): void;
 }
 
 /** What an Upstream needs of whoever made a request. Exactly one of answer, fail, drop ends it. */
@@ -26,6 +28,7 @@ export interface Exchange {
 	answer(text: string, message: ResponseMessage): void;
 	fail(id: RpcId, error: SlipwayError): void;
 	drop(): void;
+	servedBy?(server: string | undefined): void;
 }
 
 /** A request of a server to its client. Whoever gets it answers it, refuses it or hands it on, once. */

@@ -76,4 +76,8 @@ export class LegacyExchange implements Exchange {
 	drop(): void {
 		this.#reply.drop();
 	}
+
+	servedBy(server: string | undefined): void {
+		this.#reply.servedBy?.(server);
+	}
 }

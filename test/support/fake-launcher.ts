@@ -143,7 +143,7 @@ export function serverView(name: string, overrides: Partial<ServerView> = {}): S
 }
 
 export class FakeLauncher implements Launcher {
-	state: LauncherState = {
+	#state: LauncherState = {
 		launcher: { reachable: true, version: 'test' },
 		engine: { reachable: true, version: '29', apiVersion: '1.51' },
 		catalog: { revision: 1 },
@@ -173,8 +173,21 @@ export class FakeLauncher implements Launcher {
 	/** Awaited before an Instance is there: a test delays or refuses a launch with it. */
 	beforeLaunch: (server: ServerName) => Promise<void> | void = () => undefined;
 
-	subscribe(): () => void {
-		return () => undefined;
+	readonly #listeners = new Set<(state: LauncherState) => void>();
+
+	get state(): LauncherState {
+		return this.#state;
+	}
+
+	/** Tells whoever has subscribed. */
+	set state(state: LauncherState) {
+		this.#state = state;
+		for (const listener of this.#listeners) listener(state);
+	}
+
+	subscribe(listener: (state: LauncherState) => void): () => void {
+		this.#listeners.add(listener);
+		return () => void this.#listeners.delete(listener);
 	}
 
 	async launch(server: ServerName, signal: AbortSignal, caller: string): Promise<Channel> {

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { type Audit, NO_AUDIT } from '../../src/audit/audit.ts';
 import { type Config, readConfig } from '../../src/config.ts';
 import { Gateway } from '../../src/gateway.ts';
 import { SESSION_LIMITS } from '../../src/limits.ts';
@@ -30,6 +31,8 @@ export interface StackOptions {
 	readonly log?: Log;
 	/** `null`: the gateway makes one. */
 	readonly apiKey?: string | null;
+	/** Nothing is recorded unless there is one. The stack closes it. */
+	readonly audit?: Audit;
 	/** The folder of the store; it is made and removed where none is given. */
 	readonly folder?: string;
 }
@@ -102,6 +105,7 @@ export async function startHttpStack(t: TestContext, options: StackOptions = {})
 		apiKey: options.apiKey === null ? undefined : (options.apiKey ?? API_KEY),
 		launcher,
 		store: mortal,
+		audit: options.audit ?? NO_AUDIT,
 		log: options.log ?? SILENT_LOG,
 		version: 'test',
 	});
@@ -111,6 +115,7 @@ export async function startHttpStack(t: TestContext, options: StackOptions = {})
 		await gateway.stop(AbortSignal.abort());
 		// A client that does not read does not see the end either.
 		for (const stream of stack.streams) stream.destroy();
+		await options.audit?.close();
 		store.close();
 		if (options.folder === undefined) await rm(folder, { recursive: true });
 		assert.equal(launcher.live.size, 0, 'Instances are left');

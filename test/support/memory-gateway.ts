@@ -3,7 +3,9 @@
  * engine behind it are not there.
  */
 import assert from 'node:assert/strict';
+import { NO_AUDIT } from '../../src/audit/audit.ts';
 import { toSlipwayError } from '../../src/errors.ts';
+import { AuditedCalls } from '../../src/http/audited-calls.ts';
 import { CallBudgets } from '../../src/http/call-budgets.ts';
 import { Conversations } from '../../src/http/conversations.ts';
 import { sendError } from '../../src/http/respond.ts';
@@ -45,6 +47,7 @@ const metrics = new Metrics({
 	breakers: () => [],
 	engineReachable: () => true,
 	launcherReachable: () => true,
+	auditFailing: () => false,
 });
 
 export class MemoryGateway {
@@ -59,7 +62,7 @@ export class MemoryGateway {
 	});
 	readonly store = new MemoryStore();
 	readonly sessions = new Sessions(
-		{ metrics, log: SILENT_LOG, store: this.store },
+		{ metrics, log: SILENT_LOG, store: this.store, audit: NO_AUDIT },
 		this.tenants,
 		SESSION_LIMITS.idleMs,
 	);
@@ -114,12 +117,16 @@ export class MemoryGateway {
 	visit(path: string, principal: string, options: FakeRequestOptions): FakeResponse {
 		const fake = new FakeResponse();
 		const request = fakeRequest(options);
-		const visit: Visit = {
+		const of = {
 			request,
-			response: fake.response,
 			requestId: 'test',
 			principal: { id: principal as PrincipalId, access: UNBOUNDED },
 			target: this.target(path),
+		};
+		const visit: Visit = {
+			...of,
+			response: fake.response,
+			calls: new AuditedCalls({ ...of, audit: NO_AUDIT, recordsValues: () => false, addressOf: () => '' }),
 			draining: false,
 			budgets: this.budgets,
 			challenge: () => undefined,

@@ -3,7 +3,9 @@
  * listener. What its pool tries to open, and why, is written down.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { NO_AUDIT } from '../../src/audit/audit.ts';
 import { type SlipwayError, toSlipwayError } from '../../src/errors.ts';
+import { AuditedCalls } from '../../src/http/audited-calls.ts';
 import { CallBudgets } from '../../src/http/call-budgets.ts';
 import { Conversations } from '../../src/http/conversations.ts';
 import { sendError } from '../../src/http/respond.ts';
@@ -94,6 +96,7 @@ const metrics = new Metrics({
 	breakers: () => [],
 	engineReachable: () => true,
 	launcherReachable: () => true,
+	auditFailing: () => false,
 	warm: () => [],
 });
 
@@ -152,7 +155,7 @@ export class SimulatedGateway {
 		const open = this.pool.open.bind(this.pool);
 		this.pool.open = (request, opener) => this.#open(open, request, opener);
 		this.tenants = new SeenTenants({ perPrincipalMax, idleMsMax });
-		this.sessions = new Sessions({ metrics, log: SILENT_LOG, store }, this.tenants, idleMsMax);
+		this.sessions = new Sessions({ metrics, log: SILENT_LOG, store, audit: NO_AUDIT }, this.tenants, idleMsMax);
 		this.conversations = new Conversations({ metrics, log: SILENT_LOG }, this.tenants);
 		this.#targets = {
 			pool: this.pool,
@@ -172,12 +175,16 @@ export class SimulatedGateway {
 		if (server === undefined) return undefined;
 		const fake = new FakeResponse();
 		const request = fakeRequest(options);
-		const visit: Visit = {
+		const of = {
 			request,
-			response: fake.response,
 			requestId: 'simulated',
 			principal: { id: principal as PrincipalId, access: UNBOUNDED },
 			target: new ServerTarget(server, this.#targets, () => UNBOUNDED),
+		};
+		const visit: Visit = {
+			...of,
+			response: fake.response,
+			calls: new AuditedCalls({ ...of, audit: NO_AUDIT, recordsValues: () => false, addressOf: () => '' }),
 			draining: this.draining,
 			budgets: this.#budgets,
 			challenge: () => undefined,

@@ -6,6 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Docker from 'dockerode';
+import { NO_AUDIT } from '../../src/audit/audit.ts';
 import type { Catalog } from '../../src/catalog/catalog.ts';
 import { type Config, readConfig } from '../../src/config.ts';
 import { Engine } from '../../src/docker/engine.ts';
@@ -79,6 +80,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 		apiKey: config.auth === 'none' ? undefined : API_KEY,
 		launcher: remote,
 		store,
+		audit: NO_AUDIT,
 		log,
 		version: 'test',
 	});

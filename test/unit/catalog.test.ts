@@ -88,6 +88,7 @@ test('an entry with every field keeps every field', () => {
 		snapshot: false,
 		callsPerMinute: 30,
 		tools: { allow: ['read*'], deny: ['*secret*'] },
+		audit: { values: ['read*'] },
 		warm: 2,
 		isolation: 'shared',
 		replicas: { min: 1, max: 3 },
@@ -121,6 +122,7 @@ test('an entry with every field keeps every field', () => {
 		snapshot: false,
 		callsPerMinute: 30,
 		tools: { allow: ['read*'], deny: ['*secret*'] },
+		audit: { values: ['read*'] },
 		warm: 2,
 		isolation: 'shared',
 		replicas: { min: 1, max: 3 },
@@ -157,7 +159,7 @@ test('a message names the file, the line and column, the place, the fix and the 
 	const text = '{\n  "servers": {\n    "memory": {\n      "npmm": "one@1.0.0"\n    }\n  }\n}\n';
 	assert.equal(
 		messageOf(() => parseCatalog(text, 'catalog.json')),
-		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, image, title, description, command, args, env, volumes, mounts, egress, resources, user, callTimeout, idleStop, snapshot, callsPerMinute, tools, warm, isolation, replicas, enabled; did you mean "npm"?',
+		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, image, title, description, command, args, env, volumes, mounts, egress, resources, user, callTimeout, idleStop, snapshot, callsPerMinute, tools, audit, warm, isolation, replicas, enabled; did you mean "npm"?',
 	);
 });
 
@@ -516,6 +518,7 @@ test('an entry’s hash is the same for the same entry and image, and another fo
 		{ warm: 1 },
 		{ callsPerMinute: 5 },
 		{ tools: { deny: ['x'] } },
+		{ audit: { values: ['x'] } },
 	])
 		assert.equal(hashEntry(parseServer({ ...entry, ...said }), id), hash, 'its containers are the same');
 	const hashes = changes.map((change) => hashEntry(parseServer({ ...entry, ...change }), id));

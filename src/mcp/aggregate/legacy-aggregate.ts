@@ -168,6 +168,7 @@ export class LegacyAggregate implements LegacyServer {
 		if (call.over) return;
 		const { server } = route;
 		if (server === undefined || !this.#members.has(server)) return this.#search(call, text, message, options);
+		options.exchange.servedBy?.(server);
 		const member = await this.#members.open(server);
 		if (call.over) return;
 		call.hand(
@@ -194,12 +195,16 @@ export class LegacyAggregate implements LegacyServer {
 	async #search(call: PendingCall, text: string, message: RequestMessage, options: CallOptions): Promise<void> {
 		const { text: answer, message: outcome } = await search(message, {
 			candidates: isNamed(message) ? [] : await this.#members.openAll(),
-			ask: ([, { server, callTimeoutMs }]) => askWith(server, text, message, { timeoutMs: callTimeoutMs }),
+			ask: ([name, { server, callTimeoutMs }]) => {
+				options.exchange.servedBy?.(name);
+				return askWith(server, text, message, { timeoutMs: callTimeoutMs });
+			},
 			notFoundCode: RPC_CODES.resourceNotFound,
 			isOver: () => call.over,
 		});
 		if (!call.finish()) return;
 		this.#finish(call, options);
+		if (!outcome.ok) options.exchange.servedBy?.(undefined);
 		options.exchange.answer(replaceId(answer, outcome.id, message.id), outcome);
 	}
 

@@ -149,6 +149,7 @@ export class ModernAggregate implements ModernServer {
 		const asking = candidates.find((member) => holdsStateOf(member.server, route.message));
 		if (asking !== undefined) return call.hand(asking.server.request(routed, this.#noting(call, reply, server)));
 		if (server === undefined || !this.#members.has(server)) return this.#search(call, request, reply);
+		reply.servedBy?.(server);
 		const member = await this.#members.open(server);
 		if (!call.over) call.hand(member.server.request(routed, this.#noting(call, reply, server)));
 	}
@@ -163,11 +164,16 @@ export class ModernAggregate implements ModernServer {
 		const { id, method, params = {} } = message;
 		const { text: answer, message: outcome } = await search(message, {
 			candidates: isNamed(message) ? [] : await this.#members.openAll(),
-			ask: ([, { server }]) => askModern(server, method, params, this.#options.envelope),
+			ask: ([name, { server }]) => {
+				reply.servedBy?.(name);
+				return askModern(server, method, params, this.#options.envelope);
+			},
 			notFoundCode: RPC_CODES.invalidParams,
 			isOver: () => call.over,
 		});
-		if (this.#finish(call)) reply.answer(replaceId(answer, outcome.id, id), outcome);
+		if (!this.#finish(call)) return;
+		if (!outcome.ok) reply.servedBy?.(undefined);
+		reply.answer(replaceId(answer, outcome.id, id), outcome);
 	}
 
 	#answer(call: PendingCall, { id, method }: RequestMessage, result: string, reply: Reply): void {

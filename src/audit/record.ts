@@ -1,0 +1,118 @@
+/**
+ * What an audit record says: one JSON object a line.
+ *
+ * Only fields of RecordFields can be recorded. It is an allowlist on purpose, as in log.ts: no result, header, key or
+ * token has a name here, so none can be recorded by accident.
+ */
+import type { Shape } from './shape.ts';
+
+/** What is recorded; docs/audit.md says what each is. */
+export const EVENTS = [
+	'call',
+	'refused',
+	'session',
+	'key',
+	'approval',
+	'catalog',
+	'start',
+	'stop',
+	// Of the chain itself.
+	'recovered',
+	'lost',
+	'retired',
+] as const;
+export type EventName = (typeof EVENTS)[number];
+
+/** The end of a file that was being written when its process was killed. */
+export interface Torn {
+	readonly file: string;
+	readonly bytes: number;
+	/** Their SHA-256. */
+	readonly hash: string;
+}
+
+export interface RecordFields {
+	/** What was done to a session, a key or an approval. */
+	readonly act?: string;
+	readonly principal?: string;
+	/** The name of the key that something was done to. */
+	readonly key?: string;
+	readonly scopes?: readonly string[];
+	readonly server?: string;
+	/** The path of the endpoint, where that is many servers as one. */
+	readonly endpoint?: string;
+	readonly method?: string;
+	/** The name of the tool or prompt. */
+	readonly tool?: string;
+	/** The shape of the arguments. */
+	readonly arguments?: Shape;
+	/** The arguments themselves, where the catalog says so for the tool. */
+	readonly values?: unknown;
+	/** `ok`, `isError`, `input_required`, `error` (the server's), `cancelled`, or a code of the error table. */
+	readonly outcome?: string;
+	/** The code of the server's error. */
+	readonly rpcCode?: number;
+	readonly durationMs?: number;
+	readonly answerChars?: number;
+	readonly requestId?: string;
+	/** The beginning of the hash of the session's id. */
+	readonly session?: string;
+	/** The address that the request came from. */
+	readonly client?: string;
+	readonly revision?: number;
+	readonly problem?: boolean;
+	readonly added?: readonly string[];
+	readonly removed?: readonly string[];
+	readonly changed?: readonly string[];
+	readonly version?: string;
+	readonly count?: number;
+	readonly files?: number;
+	readonly head?: string;
+	readonly torn?: readonly Torn[];
+}
+
+const FIELD_NAMES = [
+	'act',
+	'principal',
+	'key',
+	'scopes',
+	'server',
+	'endpoint',
+	'method',
+	'tool',
+	'arguments',
+	'values',
+	'outcome',
+	'rpcCode',
+	'durationMs',
+	'answerChars',
+	'requestId',
+	'session',
+	'client',
+	'revision',
+	'problem',
+	'added',
+	'removed',
+	'changed',
+	'version',
+	'count',
+	'files',
+	'head',
+	'torn',
+] as const satisfies readonly (keyof RecordFields)[];
+
+/**
+ * The text of a record but for its place in the chain, in ASCII alone: what a name holds cannot steer a terminal.
+ *
+ * @param timeMs when it ended; milliseconds since 1970
+ */
+export function recordText(event: EventName, fields: RecordFields, timeMs: number): string {
+	const record: Record<string, unknown> = { time: new Date(timeMs).toISOString(), event };
+	for (const name of FIELD_NAMES) if (fields[name] !== undefined) record[name] = fields[name];
+	const text = JSON.stringify(record);
+	return /[^\x20-\x7e]/.test(text) ? text.replace(/[^\x20-\x7e]/g, escapeUnit) : text;
+}
+
+function escapeUnit(unit: string): string {
+	return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
+}
