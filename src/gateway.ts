@@ -17,6 +17,7 @@ import type { Log } from './log.ts';
 import { Metrics } from './metrics.ts';
 import { Absences } from './pool/absences.ts';
 import { Introductions } from './pool/introductions.ts';
+import { Pins } from './pool/pins.ts';
 import { Pool } from './pool/pool.ts';
 import { Snapshots } from './pool/snapshots.ts';
 import type { TargetDependencies } from './pool/target.ts';
@@ -43,6 +44,7 @@ export class Gateway {
 	readonly #callers: Callers;
 	readonly #listener: Listener;
 	readonly #keys: KeyRing | undefined;
+	readonly #pins: Pins;
 	readonly #introductions: Introductions | undefined;
 	#ticking: NodeJS.Timeout | undefined;
 	#draining = false;
@@ -97,12 +99,14 @@ export class Gateway {
 				log.info('key changed', { principal, cause: what });
 				tenants.dismiss(principal, what === 'gone' ? 'end' : 'suspend');
 			};
+		this.#pins = new Pins(store, log);
 		const absences = new Absences();
 		const targets: TargetDependencies = {
 			pool: this.#pool,
 			metrics,
 			log,
 			toolHeaders: new ToolHeaders(),
+			pins: this.#pins,
 			absences,
 			snapshots: new Snapshots(store),
 			find: (name) => launcher.state.servers.find((server) => server.name === name && server.enabled),
@@ -131,6 +135,7 @@ export class Gateway {
 					authenticator,
 					metadata: authenticator instanceof TokenAuthentication ? (path) => authenticator.metadata(path) : undefined,
 					keys: this.#keys === undefined ? undefined : { ring: this.#keys, store },
+					pins: { pins: this.#pins, store },
 					version,
 					isDraining,
 					requestIdOf,
@@ -143,6 +148,7 @@ export class Gateway {
 		const { config, log, version } = this.#dependencies;
 		const port = await this.#listener.start(config.port, config.address);
 		this.#keys?.start();
+		this.#pins.start();
 		this.#ticking = setInterval(() => this.#tick(), SESSION_LIMITS.tickMs);
 		log.info('gateway listening', { address: `${config.address}:${port}`, version });
 		if (config.auth === 'none') log.warn('authentication is off: everybody who reaches the port may use every server');
@@ -174,6 +180,7 @@ export class Gateway {
 		await Promise.race([ended, sleep(DRAIN_LIMITS.stopMs, undefined, { ref: false })]);
 		clearInterval(this.#ticking);
 		this.#keys?.stop();
+		this.#pins.stop();
 		await this.#listener.stop();
 		log.info('gateway stopped', { durationMs: Math.round(performance.now() - startedAtMs) });
 	}

@@ -23,6 +23,7 @@ Roles
 Verbs
   check      reads a catalog and says what is wrong with it             [path] [--json]
   keys       makes, lists, rotates and revokes API keys                <create | list | rotate | revoke> [name]
+  approve    shows and approves definitions of tools that changed        [server] [tool]
   health     whether a role is well; for health checks                  [--launcher <socket> | --egress]
   version    the version
 
@@ -44,6 +45,10 @@ async function run(verb: string | undefined, invocation: Invocation): Promise<Ex
 		case 'keys': {
 			const { keys } = await import('./cli/keys.ts');
 			return keys(invocation);
+		}
+		case 'approve': {
+			const { approve } = await import('./cli/approve.ts');
+			return approve(invocation);
 		}
 		case 'health': {
 			const { health } = await import('./cli/health.ts');

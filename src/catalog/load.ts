@@ -135,6 +135,7 @@ function toServer(name: string, entry: ServerFile): Server {
 		snapshot: entry.snapshot,
 		...(entry.callsPerMinute === undefined ? {} : { callsPerMinute: entry.callsPerMinute }),
 		...(entry.tools === undefined ? {} : { tools: toTools(entry.tools) }),
+		pin: entry.pin,
 		...(entry.warm === undefined ? {} : { warm: entry.warm }),
 		isolation: entry.isolation,
 		...(entry.isolation === 'shared' ? { replicas: entry.replicas ?? REPLICAS } : {}),

@@ -200,6 +200,12 @@ const serverShape = {
 		.strictObject(toolsShape)
 		.describe('Which tools clients see and call: those that match `allow`, all where it is not there, but for `deny`.')
 		.optional(),
+	pin: z
+		.enum(['first-use', 'approve', 'off'])
+		.default('first-use')
+		.describe(
+			'When the definition of a tool counts as approved: when it is first seen (first-use), when somebody approves it (approve), or always (off). One that changes later is hidden, and its calls are refused, until `slipway approve`.',
+		),
 	warm: z
 		.int()
 		.min(0)

@@ -9,9 +9,11 @@ import { HTTP_LIMITS } from '../limits.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Absence, Absences } from '../pool/absences.ts';
 import type { CrashView } from '../pool/crash-record.ts';
+import type { PinView } from '../pool/pins.ts';
 import type { WarmView } from '../pool/warm-starts.ts';
 import { type KeysApiDependencies, keysApi } from './keys-api.ts';
 import { matchMetadataPath } from './oauth/resource-metadata.ts';
+import { type PinsApiDependencies, pinsApi } from './pins-api.ts';
 import type { Authenticator, Principal } from './principal.ts';
 import { sendError } from './respond.ts';
 import type { Sessions } from './sessions.ts';
@@ -30,6 +32,8 @@ export interface AdminDependencies {
 	readonly metadata: ((endpoint: string) => object) | undefined;
 	/** Where keys are changed; undefined where there are none to change. */
 	readonly keys: KeysApiDependencies | undefined;
+	/** Where definitions of tools are approved. */
+	readonly pins: PinsApiDependencies;
 	readonly version: string;
 	readonly isDraining: () => boolean;
 	/** The id of a request, given to it at the door. */
@@ -92,6 +96,7 @@ export function createAdminApp(dependencies: AdminDependencies): express.Express
 		response.type(metrics.contentType).send(await metrics.text());
 	});
 	if (dependencies.keys !== undefined) app.use('/api/keys', keysApi(dependencies.keys));
+	app.use('/api/pins', pinsApi(dependencies.pins));
 	app.use(() => {
 		throw new SlipwayError('SLIPWAY_PATH_UNKNOWN');
 	});
@@ -119,6 +124,7 @@ async function describeStatus({
 	absences,
 	crashes,
 	warmth,
+	pins: { pins },
 	version,
 	isDraining,
 }: AdminDependencies): Promise<object> {
@@ -142,6 +148,7 @@ async function describeStatus({
 			...describeAbsence(absences.of(server.name)),
 			...describeCrashes(crashes(server.name)),
 			...describeWarmth(warmth(server)),
+			...describePins(pins.view(server.name)),
 			recent: reports.filter((report) => report.server === server.name).map(({ server: _, ...report }) => report),
 		})),
 	};
@@ -160,4 +167,9 @@ function describeCrashes(crashes: CrashView | undefined): { crashes?: CrashView 
 /** How many of a server's Instances wait, if any do or should. */
 function describeWarmth(warmStarts: WarmView | undefined): { warmStarts?: WarmView } {
 	return warmStarts === undefined ? {} : { warmStarts };
+}
+
+/** Which of a server's tools are approved, and which are hidden, where any are known. */
+function describePins(pins: PinView | undefined): { pins?: PinView } {
+	return pins === undefined ? {} : { pins };
 }

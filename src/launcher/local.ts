@@ -210,6 +210,7 @@ export class LocalLauncher implements Launcher {
 			snapshot: server.snapshot,
 			...(server.callsPerMinute === undefined ? {} : { callsPerMinute: server.callsPerMinute }),
 			...(server.tools === undefined ? {} : { tools: server.tools }),
+			pin: server.pin,
 			...(server.warm === undefined ? {} : { warm: server.warm }),
 			keeps: server.volumes.length + server.mounts.length > 0,
 			memoryBytes: server.resources.memoryBytes,
