@@ -41,9 +41,11 @@ const LIST_MEMBERS: ReadonlyMap<string, string> = new Map([
 /** What those who may use tools only may still ask. */
 const OF_TOOLS = /^(?:tools\/|tasks\/|initialize$|ping$|logging\/setLevel$|server\/discover$|subscriptions\/listen$)/;
 
-/** Whether it holds back anything of a server: what it lets all through passes as it came. */
-function holdsBack({ pinsOnly, pins }: ToolFilter): boolean {
-	return !pinsOnly || pins?.holdsBack === true;
+/** A request as the server is to have it: as it came, where nothing is held back of what it may be for. */
+function toSend(text: string, message: RequestMessage, { pins, pinsOnly }: ToolFilter): string {
+	const tool = toolOf(message);
+	const isOpen = pinsOnly && !pins?.holdsBack && (tool === undefined || pins?.verdict(tool) === 'passes');
+	return isOpen ? text : withoutDoubles(text, message);
 }
 
 /** Whether something may have to be left out of an answer. */
@@ -131,7 +133,7 @@ export class FilteredLegacyServer extends PassingLegacyServer {
 		const filter = this.#filter();
 		if (filter === undefined) return super.request(text, message, options);
 		check(message, filter);
-		const sent = holdsBack(filter) ? withoutDoubles(text, message) : text;
+		const sent = toSend(text, message, filter);
 		const { method } = message;
 		if (!isFiltered(method, filter)) return super.request(sent, message, options);
 		const exchange = withAnswer(options.exchange, (answer) => filterAnswer(method, answer, filter));
@@ -155,7 +157,7 @@ export class FilteredModernServer extends PassingModernServer {
 		const { message, text } = request;
 		const { method } = message;
 		check(message, filter);
-		const sent = holdsBack(filter) ? { ...request, text: withoutDoubles(text, message) } : request;
+		const sent = { ...request, text: toSend(text, message, filter) };
 		if (!isFiltered(method, filter)) return super.request(sent, reply);
 		return super.request(
 			sent,

@@ -5,11 +5,11 @@
 import { SlipwayError, toSlipwayError } from '../errors.ts';
 import { AGGREGATE_LIMITS } from '../limits.ts';
 import type { Call, CallOptions, LegacyServer, Reply } from './exchange.ts';
-import { own, type RequestMessage } from './jsonrpc.ts';
+import { isObject, own, type RequestMessage } from './jsonrpc.ts';
 import { askModern, type ModernRequest, type ModernServer } from './modern-server.ts';
 import { type Answer, ask } from './own-request.ts';
 import { followPages } from './pages.ts';
-import { PassingLegacyServer, PassingModernServer } from './passing.ts';
+import { PassingLegacyServer, PassingModernServer, withAnswer, withReplyAnswer } from './passing.ts';
 import { PendingCall } from './pending-call.ts';
 
 /** What may be done with a tool. `unknown`: nothing was heard of it from a server that is made of the same. */
@@ -44,11 +44,24 @@ class Hearing {
 	}
 
 	/** Whether a call has to wait. Throws SLIPWAY_TOOL_CHANGED for one that is refused. */
-	isNeeded(tool: string | undefined): tool is string {
+	mustWait(tool: string | undefined): tool is string {
 		const verdict = tool === undefined ? 'passes' : this.#pins.verdict(tool);
 		if (tool !== undefined && verdict === 'refused') throw this.#pins.refusal(tool);
 		return verdict === 'unknown';
 	}
+
+	/** Whether a request is for a list that may be all that there is. */
+	isList({ method, params = {} }: RequestMessage): boolean {
+		return method === 'tools/list' && own(params, 'cursor') === undefined;
+	}
+
+	/** Overhears the answer to one: a first page that no other follows is all. */
+	readonly overhear = (answer: Answer): Answer => {
+		const { message } = answer;
+		const isWhole = message.ok && isObject(message.result) && own(message.result, 'nextCursor') === undefined;
+		if (isWhole) this.#pins.heardAll();
+		return answer;
+	};
 
 	/** Sends the call when it may be; `fail` is told otherwise. */
 	begin(
@@ -100,8 +113,12 @@ export class ComparedLegacyServer extends PassingLegacyServer {
 	}
 
 	override request(text: string, message: RequestMessage, options: CallOptions): Call {
+		if (this.#hearing.isList(message)) {
+			const exchange = withAnswer(options.exchange, this.#hearing.overhear);
+			return super.request(text, message, { ...options, exchange });
+		}
 		const tool = toolOf(message);
-		if (!this.#hearing.isNeeded(tool)) return super.request(text, message, options);
+		if (!this.#hearing.mustWait(tool)) return super.request(text, message, options);
 		const { exchange, onEnd, timeoutMs } = options;
 		const call = new PendingCall(() => {
 			onEnd?.();
@@ -128,8 +145,10 @@ export class ComparedModernServer extends PassingModernServer {
 	}
 
 	override request(request: ModernRequest, reply: Reply): Call {
+		if (this.#hearing.isList(request.message))
+			return super.request(request, withReplyAnswer(reply, this.#hearing.overhear));
 		const tool = toolOf(request.message);
-		if (!this.#hearing.isNeeded(tool)) return super.request(request, reply);
+		if (!this.#hearing.mustWait(tool)) return super.request(request, reply);
 		return this.#hearing.begin(tool, new PendingCall(() => reply.drop()), {
 			list: (params) => askModern(this.server, 'tools/list', params, request.envelope),
 			send: () => super.request(request, reply),
