@@ -131,6 +131,7 @@ async function describeStatus({
 	const { state } = launcher;
 	const reports = await launcher.report().catch((): readonly InstanceReport[] => []);
 	const counts = sessions.counts();
+	const views = pins.views();
 	return {
 		version,
 		status: Object.values(readiness(state, isDraining())).every((check) => check === 'ok') ? 'ok' : 'unavailable',
@@ -148,7 +149,7 @@ async function describeStatus({
 			...describeAbsence(absences.of(server.name)),
 			...describeCrashes(crashes(server.name)),
 			...describeWarmth(warmth(server)),
-			...describePins(pins.view(server.name)),
+			...describePins(views.get(server.name)),
 			recent: reports.filter((report) => report.server === server.name).map(({ server: _, ...report }) => report),
 		})),
 	};

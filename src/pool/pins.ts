@@ -123,6 +123,7 @@ export class Pins {
 			tools.pins.clear();
 			tools.heldCount = 0;
 			tools.tooMany = false;
+			tools.heardSpec = undefined;
 		}
 		for (const pin of this.#keeper.listPinStates()) this.#toolsOf(pin.server).put(pin);
 	}
@@ -193,31 +194,32 @@ export class Pins {
 		};
 	}
 
-	/** What /status says of a server; undefined when nothing is known of it. */
-	view(server: string): PinView | undefined {
-		const tools = this.#servers.get(server);
-		if (tools === undefined || tools.pins.size === 0) return undefined;
-		const pins = [...tools.pins.values()];
-		const namesOf = (some: readonly Pin[]): string[] => some.slice(0, PIN_LIMITS.namesToldMax).map(({ tool }) => tool);
-		return {
-			approved: pins.filter((pin) => !isHeld(pin)).length,
-			waiting: namesOf(pins.filter((pin) => isHeld(pin) && pin.flaw === undefined)),
-			refused: namesOf(pins.filter(({ flaw }) => flaw !== undefined)),
-			tooMany: tools.tooMany,
-			alike: this.#alikeOf(server),
-		};
-	}
-
-	#alikeOf(server: string): PinView['alike'] {
-		const all = [...this.#servers.values()].flatMap(({ pins }) => [...pins.values()]);
+	/** What /status says of each server of which something is known. */
+	views(): Map<string, PinView> {
 		const { namesToldMax } = PIN_LIMITS;
-		return [...alikeAmong(all)]
-			.filter(([pin]) => pin.server === server)
-			.slice(0, namesToldMax)
-			.map(([{ tool }, others]) => ({
-				tool,
-				others: others.slice(0, namesToldMax).map((other) => `${other.server}/${other.tool}`),
-			}));
+		const all = [...this.#servers].map(([server, { pins }]) => [server, [...pins.values()]] as const);
+		const alike = alikeAmong(all.flatMap(([, pins]) => pins));
+		const namesOf = (pins: readonly Pin[]): string[] => pins.slice(0, namesToldMax).map(({ tool }) => tool);
+		return new Map(
+			all
+				.filter(([, pins]) => pins.length > 0)
+				.map(([server, pins]) => [
+					server,
+					{
+						approved: pins.filter((pin) => !isHeld(pin)).length,
+						waiting: namesOf(pins.filter((pin) => isHeld(pin) && pin.flaw === undefined)),
+						refused: namesOf(pins.filter(({ flaw }) => flaw !== undefined)),
+						tooMany: this.#toolsOf(server).tooMany,
+						alike: pins
+							.filter((pin) => alike.has(pin))
+							.slice(0, namesToldMax)
+							.map((pin) => ({
+								tool: pin.tool,
+								others: (alike.get(pin) ?? []).slice(0, namesToldMax).map((other) => `${other.server}/${other.tool}`),
+							})),
+					},
+				]),
+		);
 	}
 
 	#toolsOf(server: string): Tools {

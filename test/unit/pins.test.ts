@@ -293,7 +293,7 @@ describe('pins of a server', () => {
 		assert.deepEqual(list.filter((one) => of.shows(one)).length, PIN_LIMITS.toolsMax);
 		assert.equal(of.verdict(`t${PIN_LIMITS.toolsMax}`), 'refused');
 		assert.equal(of.verdict('t0'), 'passes');
-		assert.equal(pins.view('files')?.tooMany, true);
+		assert.equal(pins.views().get('files')?.tooMany, true);
 		const name = 'n'.repeat(PIN_LIMITS.toolNameCharsMax + 1);
 		assert.deepEqual([keep().of.shows(tool({}, name)), keep().of.verdict(name)], [false, 'refused']);
 	});
