@@ -268,6 +268,27 @@ test('a storm of list changes with another definition each time shows none of th
 	assert.equal(await call(client, 'write'), 'write');
 });
 
+test('a call that is refused starts nothing, and a name that stands twice is sent as it was judged', async (t) => {
+	const setting = await start(t, { idleStopMs: 1 });
+	const { stack, cast } = setting;
+	const session = await new SessionHttp(stack, '/servers/alpha/mcp').open();
+	const client: Client = { send: (method, params = {}) => session.post({ jsonrpc: '2.0', id: 1, method, params }) };
+	await toolsOf(client);
+	setting.tools = [tool('read', POISONED), tool('write')];
+	await toolsOf(client);
+	const twice = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read","arguments":{},"name":"write"}}';
+	assert.equal((await session.post(twice)).status, 200);
+	const { instance } = await cast.of('alpha');
+	assert.doesNotMatch(instance.received.at(-1) ?? '', /read/);
+	stack.later(1000);
+	await instance.ended;
+	const { launches } = stack.launcher;
+	assert.equal(await call(client), 'SLIPWAY_TOOL_CHANGED');
+	assert.equal(stack.launcher.launches, launches);
+	assert.equal(await call(client, 'write'), 'write');
+	assert.equal(stack.launcher.launches, launches + 1);
+});
+
 test('what was approved outlives the process, and what has changed meanwhile is not called by the next', async (t) => {
 	const path = await folder(t);
 	const first = await start(t, {}, path);
