@@ -180,10 +180,33 @@ for (const [era, connect] of Object.entries(ERAS))
 				const answers = await Promise.all([call(client), call(client, 'write'), call(client)]);
 				assert.deepEqual(answers, ['SLIPWAY_TOOL_CHANGED', 'write', 'SLIPWAY_TOOL_CHANGED']);
 				assert.equal(await call(client, 'write'), 'write');
+				assert.equal(await call(client, 'unlisted'), 'unlisted', 'it is the server that has it or not');
 				const { instance } = await cast.of('alpha', 1);
 				const heard = methodsTo(instance).filter((method) => method?.startsWith('tools/'));
-				assert.deepEqual(heard, ['tools/list', 'tools/call', 'tools/call']);
+				assert.deepEqual(heard, ['tools/list', 'tools/call', 'tools/call', 'tools/call']);
 			});
+
+		test('is refused by what its own Instance said, while another build is on its way', async (t) => {
+			const setting = await start(t);
+			const client = await connect(setting.stack);
+			await toolsOf(client);
+			setting.tools = [tool('read', POISONED), tool('write')];
+			await toolsOf(client);
+			setting.change({ preparation: { kind: 'waiting' } });
+			assert.deepEqual([await call(client), await call(client, 'write')], ['SLIPWAY_TOOL_CHANGED', 'write']);
+		});
+
+		test('has of what it may use what was approved', async (t) => {
+			const setting = await start(t, { tools: { deny: ['write'] } });
+			const client = await connect(setting.stack);
+			assert.deepEqual(await toolsOf(client), ['read']);
+			setting.tools = [tool('read', POISONED), tool('write', POISONED)];
+			assert.deepEqual(await toolsOf(client), []);
+			assert.deepEqual(
+				[await call(client), await call(client, 'write')],
+				['SLIPWAY_TOOL_CHANGED', 'SLIPWAY_FORBIDDEN'],
+			);
+		});
 
 		test('is refused when a server that has changed says no more what it has', async (t) => {
 			const setting = await start(t);
@@ -304,6 +327,24 @@ test('what was approved outlives the process, and what has changed meanwhile is 
 	assert.ok(after);
 	assert.deepEqual([await call(after), await call(after, 'write')], ['SLIPWAY_TOOL_CHANGED', 'SLIPWAY_TOOL_CHANGED']);
 	assert.deepEqual(await toolsOf(after), []);
+});
+
+test('a Snapshot of before there were pins is taken for the first that was seen', async (t) => {
+	const path = await folder(t);
+	const first = await start(t, { snapshot: true }, path);
+	await toolsOf((await ERAS['legacy']?.(first.stack)) ?? assert.fail());
+	await first.stack.stop();
+	const store = openSqliteStore(path);
+	store.deletePins('alpha');
+	const second = await start(t, { snapshot: true }, path);
+	const client = (await ERAS['legacy']?.(second.stack)) ?? assert.fail();
+	assert.deepEqual(await toolsOf(client), ['read', 'write']);
+	assert.equal(second.stack.launcher.launches, 0);
+	assert.deepEqual(
+		store.listPins().map(({ approved }) => approved?.text),
+		['{"description":"Does read.","name":"read"}', '{"description":"Does write.","name":"write"}'],
+	);
+	store.close();
 });
 
 test('what another process approves is seen by the gateway within a second, and only what was looked at', async (t) => {

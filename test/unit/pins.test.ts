@@ -8,6 +8,7 @@ import { alikeAmong, looksOf } from '../../src/mcp/alike.ts';
 import { canonical } from '../../src/mcp/canonical.ts';
 import { difference, readDefinition, visible } from '../../src/mcp/definition.ts';
 import { hasDoubles } from '../../src/mcp/text.ts';
+import { filterByPins, filterList } from '../../src/mcp/tool-filter.ts';
 import type { ToolPins } from '../../src/mcp/tool-pins.ts';
 import { type KeptPin, type PinnedServer, Pins } from '../../src/pool/pins.ts';
 
@@ -296,6 +297,18 @@ describe('pins of a server', () => {
 		assert.equal(pins.views().get('files')?.tooMany, true);
 		const name = 'n'.repeat(PIN_LIMITS.toolNameCharsMax + 1);
 		assert.deepEqual([keep().of.shows(tool({}, name)), keep().of.verdict(name)], [false, 'refused']);
+	});
+
+	test('filter the text of a list that is known, and in it stands what was looked at', () => {
+		const { of, learn } = keep();
+		learn([tool()]);
+		const list = '{"tools":[{"name":"read","description":"Sends.","description":"Reads."}]}';
+		assert.equal(
+			filterList('tools/list', list, filterByPins(of)),
+			'{"tools":[{"name":"read","description":"Reads."}]}',
+		);
+		const own = '{ "tools" : [{"description":"Reads.", "name":"read"}] }';
+		assert.equal(filterList('tools/list', own, filterByPins(of)), own);
 	});
 
 	test('that are off hold nothing', () => {
