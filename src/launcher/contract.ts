@@ -46,8 +46,8 @@ export interface ServerView {
 	readonly callsPerMinute?: number;
 	/** Which of its tools there are for anybody: patterns in which `*` stands for any characters; `deny` has the last word. */
 	readonly tools?: NonNullable<Server['tools']>;
-	/** When a definition of a tool counts as approved; absent: at first use. */
-	readonly pin?: Server['pin'];
+	/** When the definition of a tool counts as approved. */
+	readonly pin: Server['pin'];
 	/** How many Instances wait for their first caller, and with 0 none is started before one asks; absent: by use. */
 	readonly warm?: number;
 	/** Whether it is given something that outlives an Instance, and may read it when it boots. */

@@ -3,7 +3,7 @@
  * called before what it says of it was compared with what was approved.
  */
 import { SlipwayError, toSlipwayError } from '../errors.ts';
-import { AGGREGATE_LIMITS } from '../limits.ts';
+import { AGGREGATE_LIMITS, SESSION_LIMITS } from '../limits.ts';
 import type { Call, CallOptions, LegacyServer, Reply } from './exchange.ts';
 import { isObject, own, type RequestMessage } from './jsonrpc.ts';
 import { askModern, type ModernRequest, type ModernServer } from './modern-server.ts';
@@ -38,6 +38,7 @@ export function toolOf({ method, params = {} }: RequestMessage): string | undefi
 class Hearing {
 	readonly #pins: ToolPins;
 	#underWay: Promise<void> | undefined;
+	#waitingCount = 0;
 
 	constructor(pins: ToolPins) {
 		this.#pins = pins;
@@ -77,8 +78,13 @@ class Hearing {
 			readonly fail: (error: SlipwayError) => void;
 		},
 	): Call {
+		// The Instance would take no more of them.
+		if (this.#waitingCount >= SESSION_LIMITS.inFlightMax)
+			throw new SlipwayError('SLIPWAY_CALLS_FULL', { retryAfterSeconds: 1 });
+		this.#waitingCount += 1;
 		this.#underWay ??= this.#hear(list).finally(() => {
 			this.#underWay = undefined;
+			this.#waitingCount = 0;
 		});
 		this.#underWay
 			.then(() => {

@@ -129,7 +129,7 @@ export class Pins {
 	}
 
 	/** A server listed these, as values that were parsed from JSON. */
-	learn({ name: server, pin: pinning = 'first-use' }: PinnedServer, spec: string, list: readonly unknown[]): void {
+	learn({ name: server, pin: pinning }: PinnedServer, spec: string, list: readonly unknown[]): void {
 		if (pinning === 'off') return;
 		const tools = this.#toolsOf(server);
 		const atMs = Date.now();

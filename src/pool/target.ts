@@ -417,7 +417,8 @@ function observe(server: string, { metrics, log, toolHeaders, pins, find }: Targ
 		},
 		onTools: (tools, spec) => {
 			toolHeaders.learn(server, tools);
-			pins.learn(find(server) ?? { name: server }, spec, tools);
+			const { pin = 'first-use' } = find(server) ?? {};
+			pins.learn({ name: server, pin }, spec, tools);
 			metrics.tools(server, namesOf(tools));
 		},
 	};

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { approvePins } from '../../src/http/pin-admin.ts';
 import type { ServerView } from '../../src/launcher/contract.ts';
-import { PIN_LIMITS } from '../../src/limits.ts';
+import { PIN_LIMITS, SESSION_LIMITS } from '../../src/limits.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
 import { type Rpc, serverView } from '../support/fake-launcher.ts';
 import type { Reply } from '../support/http-client.ts';
@@ -66,14 +66,33 @@ interface Client {
 	send(method: string, params?: object): Promise<Reply>;
 }
 
-const ERAS: Readonly<Record<string, (stack: HttpStack, path?: string) => Promise<Client>>> = {
+/** One that can withdraw a call. */
+interface EraClient extends Client {
+	withdrawable(name: string): { withdraw(): Promise<unknown> };
+}
+
+let lastId = 0;
+
+const ERAS: Readonly<Record<string, (stack: HttpStack, path?: string) => Promise<EraClient>>> = {
 	legacy: async (stack, path = '/servers/alpha/mcp') => {
 		const session = await new SessionHttp(stack, path).open();
-		return { send: (method, params = {}) => session.post({ jsonrpc: '2.0', id: method, method, params }) };
+		return {
+			send: (method, params = {}) => session.post({ jsonrpc: '2.0', id: method + lastId++, method, params }),
+			withdrawable: (name) => {
+				void session.post({ jsonrpc: '2.0', id: 'w', method: 'tools/call', params: { name, arguments: {} } });
+				return { withdraw: () => session.post(notification('notifications/cancelled', { requestId: 'w' })) };
+			},
+		};
 	},
 	modern: async (stack, path = '/servers/alpha/mcp') => {
 		const client = new ModernHttp(stack, { path, capabilities: {} });
-		return { send: (method, params = {}) => client.send(method, params) };
+		return {
+			send: (method, params = {}) => client.send(method, params),
+			withdrawable: (name) => {
+				const pending = client.call(name);
+				return { withdraw: async () => pending.disconnect() };
+			},
+		};
 	},
 };
 
@@ -186,6 +205,28 @@ for (const [era, connect] of Object.entries(ERAS))
 				assert.deepEqual(heard, ['tools/list', 'tools/call', 'tools/call', 'tools/call']);
 			});
 
+		test('waits with as many calls as an Instance takes, and withdraws one: the server never hears of it', async (t) => {
+			const setting = await start(t);
+			const { stack, cast } = setting;
+			await toolsOf(await connect(stack));
+			setting.change({ spec: 'next' });
+			stack.later(1);
+			cast.recast({ alpha: { answers: { 'tools/call': (params) => ({ content: [], called: params['name'] }) } } });
+			const client = await connect(stack);
+			const first = client.withdrawable('read');
+			const played = await cast.of('alpha', 1);
+			const { id } = await played.hear('tools/list');
+			await first.withdraw();
+			const calls = Array.from({ length: SESSION_LIMITS.inFlightMax + 1 }, () => call(client, 'write'));
+			await Promise.race(calls.map(async (calling) => assert.equal(await calling, 'SLIPWAY_CALLS_FULL')));
+			played.say({ jsonrpc: '2.0', id, result: { tools: setting.tools } });
+			const answers = Map.groupBy(await Promise.all(calls), (answer) => answer);
+			// The one that was withdrawn may have kept its place until then.
+			assert.ok((answers.get('write')?.length ?? 0) >= SESSION_LIMITS.inFlightMax - 1);
+			assert.deepEqual([...answers.keys()].sort(), ['SLIPWAY_CALLS_FULL', 'write']);
+			assert.ok(!played.instance.received.some((line) => line.includes('"read"')));
+		});
+
 		test('is refused by what its own Instance said, while another build is on its way', async (t) => {
 			const setting = await start(t);
 			const client = await connect(setting.stack);
@@ -216,12 +257,15 @@ for (const [era, connect] of Object.entries(ERAS))
 			stack.later(1);
 			cast.recast({ alpha: { answers: {} } });
 			const client = await connect(stack);
-			const calling = call(client);
-			const played = await cast.of('alpha', 1);
-			const { id } = await played.hear('tools/list');
-			played.say({ jsonrpc: '2.0', id, error: { code: -32601, message: 'Method not found' } });
-			assert.equal(await calling, 'SLIPWAY_TOOL_CHANGED');
-			assert.equal(callsTo(played.instance.received), 0);
+			// Each asks again, and none takes the place of the next.
+			for (let count = 0; count <= SESSION_LIMITS.inFlightMax; count++) {
+				const calling = call(client);
+				const played = await cast.of('alpha', 1);
+				const { id } = await played.hear('tools/list');
+				played.say({ jsonrpc: '2.0', id, error: { code: -32601, message: 'Method not found' } });
+				assert.equal(await calling, 'SLIPWAY_TOOL_CHANGED');
+				assert.equal(callsTo(played.instance.received), 0);
+			}
 		});
 
 		test('with "approve" has what somebody approved, and nothing before that', async (t) => {

@@ -199,17 +199,19 @@ test('a key that stands twice in an object is found, however it is spelled, and 
 });
 
 /** Pins whose store is a list of what was saved. */
-function keep(server: PinnedServer = { name: 'files' }) {
+function keep(server: PinnedServer = { name: 'files', pin: 'first-use' }) {
 	const saved: KeptPin[][] = [];
+	const told: unknown[] = [];
 	const pins = new Pins(
 		{ listPinStates: () => [], savePins: (some) => void saved.push([...some]), keysVersion: () => 0 },
-		SILENT_LOG,
+		{ ...SILENT_LOG, warn: (...line) => void told.push(line) },
 	);
 	let spec: string | undefined = 'one';
 	const of: ToolPins = pins.of(server, () => spec) ?? assert.fail();
 	return {
 		pins,
 		saved,
+		told,
 		of,
 		learn: (list: readonly unknown[], from = 'one') => pins.learn(server, from, list),
 		become: (next: string | undefined) => {
@@ -297,6 +299,14 @@ describe('pins of a server', () => {
 		assert.equal(pins.views().get('files')?.tooMany, true);
 		const name = 'n'.repeat(PIN_LIMITS.toolNameCharsMax + 1);
 		assert.deepEqual([keep().of.shows(tool({}, name)), keep().of.verdict(name)], [false, 'refused']);
+	});
+
+	test('are told of in the log when they hold something back, once in a while, and without its words', () => {
+		const { learn, told } = keep();
+		learn([tool()]);
+		assert.deepEqual(told, []);
+		for (const round of [1, 2, 3]) learn([tool({ description: `Sends ${round}.` })]);
+		assert.deepEqual(told, [['tools wait for approval', { server: 'files', count: 1 }]]);
 	});
 
 	test('filter the text of a list that is known, and in it stands what was looked at', () => {
