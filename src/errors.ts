@@ -148,6 +148,27 @@ export const ERRORS = Object.freeze({
 		'You may not use that.',
 		'Get a key or a token with the scopes in `data.scopes`; where there are none, nobody may.',
 	),
+	SLIPWAY_TOOL_CHANGED: row(
+		200,
+		RPC_CODES.forbidden,
+		'warn',
+		'The definition of that tool is not the one that was approved.',
+		'`slipway approve <server>` shows how it differs; `slipway approve <server> <tool>` approves it as it is now.',
+	),
+	SLIPWAY_PIN_UNKNOWN: row(
+		404,
+		RPC_CODES.notFound,
+		'info',
+		'There is no such definition to be approved.',
+		'See `slipway approve` for those that wait; one that has changed since it was looked at has to be looked at again.',
+	),
+	SLIPWAY_PIN_REFUSED: row(
+		409,
+		RPC_CODES.invalidParams,
+		'info',
+		'That definition cannot be approved.',
+		'See `data.reason`; the server has to define the tool otherwise.',
+	),
 	SLIPWAY_KEY_INVALID: row(
 		400,
 		RPC_CODES.invalidParams,

@@ -22,6 +22,7 @@ import type { Log } from './log.ts';
 import { Metrics } from './metrics.ts';
 import { Absences } from './pool/absences.ts';
 import { Introductions } from './pool/introductions.ts';
+import { Pins } from './pool/pins.ts';
 import { Pool } from './pool/pool.ts';
 import { Snapshots } from './pool/snapshots.ts';
 import type { TargetDependencies } from './pool/target.ts';
@@ -50,6 +51,7 @@ export class Gateway {
 	readonly #authenticator: BoundedAuthenticator;
 	readonly #listener: Listener;
 	readonly #keys: KeyRing | undefined;
+	readonly #pins: Pins;
 	readonly #introductions: Introductions | undefined;
 	readonly #catalogs: CatalogWatch;
 	#stopWatching: () => void = () => undefined;
@@ -113,12 +115,14 @@ export class Gateway {
 				log.info('key changed', { principal, cause: what });
 				tenants.dismiss(principal, what === 'gone' ? 'end' : 'suspend');
 			};
+		this.#pins = new Pins(store, log);
 		const absences = new Absences();
 		const targets: TargetDependencies = {
 			pool: this.#pool,
 			metrics,
 			log,
 			toolHeaders: new ToolHeaders(),
+			pins: this.#pins,
 			absences,
 			snapshots: new Snapshots(store),
 			find: (name) => launcher.state.servers.find((server) => server.name === name && server.enabled),
@@ -151,6 +155,7 @@ export class Gateway {
 					authenticator,
 					metadata,
 					keys: this.#keys === undefined ? undefined : { ring: this.#keys, store },
+					pins: { pins: this.#pins, store },
 					version,
 					isDraining,
 					door,
@@ -167,6 +172,7 @@ export class Gateway {
 		this.#stopWatching = launcher.subscribe((state) => this.#catalogs.see(state));
 		this.#catalogs.see(launcher.state);
 		this.#keys?.start();
+		this.#pins.start();
 		this.#ticking = setInterval(() => this.#tick(), SESSION_LIMITS.tickMs);
 		log.info('gateway listening', { address: `${config.address}:${port}`, version });
 		if (config.auth === 'none') log.warn('authentication is off: everybody who reaches the port may use every server');
@@ -198,6 +204,7 @@ export class Gateway {
 		await Promise.race([ended, sleep(DRAIN_LIMITS.stopMs, undefined, { ref: false })]);
 		clearInterval(this.#ticking);
 		this.#keys?.stop();
+		this.#pins.stop();
 		await this.#listener.stop();
 		this.#stopWatching();
 		audit.record('stop', { durationMs: Math.round(performance.now() - startedAtMs) });

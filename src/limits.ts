@@ -257,6 +257,24 @@ export const SNAPSHOT_LIMITS = Object.freeze({
 	ageMsMax: 30 * 24 * 60 * 60_000,
 });
 
+/** Definitions of tools that are pinned. */
+export const PIN_LIMITS = Object.freeze({
+	/** Of one server, those that it has no more among them. What comes beyond is hidden. */
+	toolsMax: 1024,
+	toolNameCharsMax: 256,
+	/** Of one definition, as canonical JSON. */
+	definitionBytesMax: 64 * KIB,
+	definitionDepthMax: 64,
+	/** What is told of why one is refused. */
+	flawCharsMax: 300,
+	differenceLinesMax: 200,
+	differenceContextCharsMax: 40,
+	/** Names of tools that /status tells of one server, in each list. */
+	namesToldMax: 32,
+	/** A server that says something else with each list is told of in the log no more often than this. */
+	noteIntervalMs: 60_000,
+});
+
 /** The Docker Engine. */
 export const ENGINE_LIMITS = Object.freeze({
 	/** Engine 26. Subpaths of volumes came with it, and an older one would mount the whole volume without a word. */

@@ -24,6 +24,7 @@ Verbs
   check      reads a catalog and says what is wrong with it             [path] [--json]
   keys       makes, lists, rotates and revokes API keys                <create | list | rotate | revoke> [name]
   audit      whether the audit is whole, and what it says               <verify | show | tail> [--json]
+  approve    shows and approves definitions of tools that changed        [server] [tool]
   health     whether a role is well; for health checks                  [--launcher <socket> | --egress]
   version    the version
 
@@ -49,6 +50,10 @@ async function run(verb: string | undefined, invocation: Invocation): Promise<Ex
 		case 'audit': {
 			const { audit } = await import('./cli/audit.ts');
 			return audit(invocation);
+		}
+		case 'approve': {
+			const { approve } = await import('./cli/approve.ts');
+			return approve(invocation);
 		}
 		case 'health': {
 			const { health } = await import('./cli/health.ts');

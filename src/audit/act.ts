@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { AUDIT_LIMITS } from '../limits.ts';
 import { chained } from './chain.ts';
 import { findEnd, findRetired, makeFolder, nameOf, type Retention } from './files.ts';
-import { type RecordFields, recordText } from './record.ts';
+import { type ActEvent, type RecordFields, recordText } from './record.ts';
 
 export interface ActOptions {
 	readonly folder: string;
@@ -18,7 +18,7 @@ export interface ActOptions {
 /** The record of an act that is about to be done. */
 export interface ActDraft {
 	/** Puts it into the chain. Rejects where the disk does not take it. */
-	finish(fields: RecordFields): Promise<void>;
+	finish(event: ActEvent, fields: RecordFields): Promise<void>;
 }
 
 const CHAIN = 'cli';
@@ -39,10 +39,10 @@ export async function draftAct({ folder, retention }: ActOptions): Promise<ActDr
 		throw error;
 	}
 	return {
-		finish: async (fields) => {
+		finish: async (event, fields) => {
 			try {
 				for (let tries = 1; ; tries++) {
-					const { name, lines, retired } = nextFile({ folder, retention }, fields);
+					const { name, lines, retired } = nextFile({ folder, retention }, recordText(event, fields, Date.now()));
 					await write(draft, lines);
 					if (isPut(path, join(folder, name))) {
 						for (const old of retired) rmSync(join(folder, old), { force: true });
@@ -58,11 +58,11 @@ export async function draftAct({ folder, retention }: ActOptions): Promise<ActDr
 }
 
 /** What the next file of the chain would be now. */
-function nextFile({ folder, retention }: ActOptions, fields: RecordFields) {
+function nextFile({ folder, retention }: ActOptions, record: string) {
 	const { head: end, lastIndex } = findEnd(folder, CHAIN);
 	const retirement = findRetired(folder, CHAIN, retention);
 	const nowMs = Date.now();
-	const texts = [recordText('key', fields, nowMs)];
+	const texts = [record];
 	if (retirement !== undefined) {
 		const { names, head } = retirement;
 		texts.unshift(recordText('retired', { files: names.length, head }, nowMs));

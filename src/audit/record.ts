@@ -23,6 +23,9 @@ export const EVENTS = [
 ] as const;
 export type EventName = (typeof EVENTS)[number];
 
+/** What an administrator does. */
+export type ActEvent = Extract<EventName, 'key' | 'approval'>;
+
 /** The end of a file that was being written when its process was killed. */
 export interface Torn {
 	readonly file: string;
@@ -44,6 +47,8 @@ export interface RecordFields {
 	readonly method?: string;
 	/** The name of the tool or prompt. */
 	readonly tool?: string;
+	/** The tools that were approved. */
+	readonly tools?: readonly string[];
 	/** The shape of the arguments. */
 	readonly arguments?: Shape;
 	/** The arguments themselves, where the catalog says so for the tool. */
@@ -71,6 +76,14 @@ export interface RecordFields {
 	readonly torn?: readonly Torn[];
 }
 
+/** Something that an administrator has done, and that is recorded with how it ended. */
+export interface Act<Result> {
+	readonly event: ActEvent;
+	/** What is recorded of it, before there is a result and with one. */
+	readonly describe: (result?: Result) => RecordFields;
+	readonly run: () => Result;
+}
+
 const FIELD_NAMES = [
 	'act',
 	'principal',
@@ -80,6 +93,7 @@ const FIELD_NAMES = [
 	'endpoint',
 	'method',
 	'tool',
+	'tools',
 	'arguments',
 	'values',
 	'outcome',

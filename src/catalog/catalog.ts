@@ -72,12 +72,16 @@ export interface Server {
 	readonly tools?: { readonly allow?: readonly string[]; readonly deny?: readonly string[] };
 	/** Tools, as such patterns, whose arguments the audit records as they are. */
 	readonly audit?: { readonly values: readonly string[] };
+	/** When a definition of a tool counts as approved: when it is first seen, when a person says so, or always. */
+	readonly pin: Pinning;
 	/** How many containers wait for their first caller; absent: as it is used. */
 	readonly warm?: number;
 	readonly isolation: Isolation;
 	/** There with `shared`, and only there. */
 	readonly replicas?: Replicas;
 }
+
+export type Pinning = 'first-use' | 'approve' | 'off';
 
 export interface Catalog {
 	/** In the order of the file, but names of digits alone come first, as JSON.parse has it. */

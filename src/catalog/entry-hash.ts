@@ -11,6 +11,7 @@ const NOT_OF_CONTAINERS: ReadonlySet<string> = new Set([
 	'snapshot',
 	'warm',
 	'tools',
+	'pin',
 	'callsPerMinute',
 	'audit',
 ] satisfies (keyof Server)[]);

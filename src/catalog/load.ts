@@ -136,6 +136,7 @@ function toServer(name: string, entry: ServerFile): Server {
 		...(entry.callsPerMinute === undefined ? {} : { callsPerMinute: entry.callsPerMinute }),
 		...(entry.tools === undefined ? {} : { tools: toTools(entry.tools) }),
 		...(entry.audit === undefined ? {} : { audit: entry.audit }),
+		pin: entry.pin,
 		...(entry.warm === undefined ? {} : { warm: entry.warm }),
 		isolation: entry.isolation,
 		...(entry.isolation === 'shared' ? { replicas: entry.replicas ?? REPLICAS } : {}),

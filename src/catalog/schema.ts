@@ -207,6 +207,12 @@ const serverShape = {
 		.describe('Which tools clients see and call: those that match `allow`, all where it is not there, but for `deny`.')
 		.optional(),
 	audit: z.strictObject(auditShape).describe('What the audit records of its calls.').optional(),
+	pin: z
+		.enum(['first-use', 'approve', 'off'])
+		.default('first-use')
+		.describe(
+			'When the definition of a tool counts as approved: when it is first seen (first-use), when somebody approves it (approve), or always (off). One that changes later is hidden, and its calls are refused, until `slipway approve`.',
+		),
 	warm: z
 		.int()
 		.min(0)

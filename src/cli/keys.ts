@@ -1,8 +1,7 @@
 /** `slipway keys`: who may call, and what. It works on the store itself, and a gateway that runs sees it within a moment. */
 import { parseArgs } from 'node:util';
-import { draftAct } from '../audit/act.ts';
-import { type Config, readConfig } from '../config.ts';
-import { SlipwayError, toSlipwayError } from '../errors.ts';
+import { readConfig } from '../config.ts';
+import { SlipwayError } from '../errors.ts';
 import {
 	createKey,
 	describeKey,
@@ -13,6 +12,7 @@ import {
 	rotateKey,
 } from '../http/key-admin.ts';
 import { openSqliteStore } from '../store/sqlite.ts';
+import { audited, UNRECORDED } from './audited.ts';
 import type { Invocation } from './invocation.ts';
 
 const HELP = `slipway keys <create | list | rotate | revoke> [name] [options]
@@ -32,8 +32,6 @@ const HELP = `slipway keys <create | list | rotate | revoke> [name] [options]
   --json          for programs
 
 A gateway that runs sees it at once. SLIPWAY_DATA says where the keys are kept.`;
-
-const UNRECORDED = 'Note: the audit could not be written. What follows is done, and not recorded.\n';
 
 const MS_OF_UNIT: Readonly<Record<string, number>> = Object.freeze({ m: 60_000, h: 3_600_000, d: 86_400_000 });
 
@@ -66,15 +64,22 @@ export async function keys({ args, environment, print }: Invocation): Promise<0 
 	try {
 		if (action === 'list') print(values.json ? JSON.stringify({ keys: listKeys(store) }) : table(listKeys(store)));
 		else if (action === 'revoke') {
-			const { recorded } = await audited(config, { action, name }, () => revokeKey(store, name ?? ''));
+			const { recorded } = await audited(config, {
+				event: 'key',
+				describe: () => ({ act: action, ...describeKey(name, undefined) }),
+				run: () => revokeKey(store, name ?? ''),
+			});
 			if (!recorded && !values.json) print(UNRECORDED);
 			print(values.json ? JSON.stringify({ revoked: name }) : `${name} is revoked: its key is worth nothing any more.`);
 		} else {
-			const { result: made, recorded } = await audited(config, { action: action ?? '', name }, () =>
-				action === 'rotate'
-					? rotateKey(store, name ?? '')
-					: createKey(store, { name, scopes: scopesOf(values), ...rateOf(values.rate), ...expiryOf(values.expires) }),
-			);
+			const { result: made, recorded } = await audited(config, {
+				event: 'key',
+				describe: (result?: MadeKey) => ({ act: action ?? '', ...describeKey(name, result) }),
+				run: () =>
+					action === 'rotate'
+						? rotateKey(store, name ?? '')
+						: createKey(store, { name, scopes: scopesOf(values), ...rateOf(values.rate), ...expiryOf(values.expires) }),
+			});
 			if (!recorded && !values.json) print(UNRECORDED);
 			print(values.json ? JSON.stringify(made) : describe(made));
 		}
@@ -82,31 +87,6 @@ export async function keys({ args, environment, print }: Invocation): Promise<0 
 	} finally {
 		store.close();
 	}
-}
-
-/** Does something to a key, and records how that ended. Where it must be recorded and cannot be, nothing is done. */
-async function audited<Result>(
-	{ audit: { mode, ...options } }: Config,
-	{ action, name }: { readonly action: string; readonly name: string | undefined },
-	run: () => Result,
-): Promise<{ readonly result: Result; readonly recorded: boolean }> {
-	if (mode === 'off') return { result: run(), recorded: true };
-	const refuse = (cause: unknown): undefined => {
-		if (mode === 'required') throw new SlipwayError('SLIPWAY_AUDIT_FAILED', {}, { cause });
-	};
-	const draft = await draftAct(options).catch(refuse);
-	const record = async (outcome: string, result?: Result): Promise<boolean> => {
-		const fields = { act: action, ...describeKey(name, result), principal: 'cli', outcome };
-		return draft !== undefined && ((await draft.finish(fields).then(() => true, refuse)) ?? false);
-	};
-	let result: Result;
-	try {
-		result = run();
-	} catch (error) {
-		await record(toSlipwayError(error).code);
-		throw error;
-	}
-	return { result, recorded: await record('ok', result) };
 }
 
 interface Wanted {

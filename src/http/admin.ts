@@ -10,10 +10,13 @@ import { HTTP_LIMITS } from '../limits.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Absence, Absences } from '../pool/absences.ts';
 import type { CrashView } from '../pool/crash-record.ts';
+import type { PinView } from '../pool/pins.ts';
 import type { WarmView } from '../pool/warm-starts.ts';
+import { auditedActs } from './audited-acts.ts';
 import { auditRefusal } from './audited-refusals.ts';
 import { type KeysApiDependencies, keysApi } from './keys-api.ts';
 import { matchMetadataPath } from './oauth/resource-metadata.ts';
+import { type PinsApiDependencies, pinsApi } from './pins-api.ts';
 import type { Authenticator, Principal } from './principal.ts';
 import { sendError } from './respond.ts';
 import type { Sessions } from './sessions.ts';
@@ -42,7 +45,9 @@ export interface AdminDependencies {
 	/** What clients are told of an endpoint as a protected resource; undefined where there are no tokens. */
 	readonly metadata: ((endpoint: string) => object) | undefined;
 	/** Where keys are changed; undefined where there are none to change. */
-	readonly keys: Pick<KeysApiDependencies, 'store' | 'ring'> | undefined;
+	readonly keys: Omit<KeysApiDependencies, 'act'> | undefined;
+	/** Where definitions of tools are approved. */
+	readonly pins: Omit<PinsApiDependencies, 'act'>;
 	readonly version: string;
 	readonly isDraining: () => boolean;
 	readonly door: Door;
@@ -94,14 +99,13 @@ export function createAdminApp(dependencies: AdminDependencies): express.Express
 	app.get('/metrics', async (_, response) => {
 		response.type(metrics.contentType).send(await metrics.text());
 	});
-	if (dependencies.keys !== undefined) {
-		const actorOf = (request: Request) => ({
-			principal: door.principalOf(request)?.id ?? '',
-			requestId: door.requestIdOf(request),
-			client: door.addressOf(request),
-		});
-		app.use('/api/keys', keysApi({ ...dependencies.keys, audit, actorOf }));
-	}
+	const act = auditedActs(audit, (request) => ({
+		principal: door.principalOf(request)?.id ?? '',
+		requestId: door.requestIdOf(request),
+		client: door.addressOf(request),
+	}));
+	if (dependencies.keys !== undefined) app.use('/api/keys', keysApi({ ...dependencies.keys, act }));
+	app.use('/api/pins', pinsApi({ ...dependencies.pins, act }));
 	app.use(() => {
 		throw new SlipwayError('SLIPWAY_PATH_UNKNOWN');
 	});
@@ -132,12 +136,14 @@ async function describeStatus({
 	absences,
 	crashes,
 	warmth,
+	pins: { pins },
 	version,
 	isDraining,
 }: AdminDependencies): Promise<object> {
 	const { state } = launcher;
 	const reports = await launcher.report().catch((): readonly InstanceReport[] => []);
 	const counts = sessions.counts();
+	const views = pins.views();
 	return {
 		version,
 		status: Object.values(readiness(state, isDraining())).every((check) => check === 'ok') ? 'ok' : 'unavailable',
@@ -155,6 +161,7 @@ async function describeStatus({
 			...describeAbsence(absences.of(server.name)),
 			...describeCrashes(crashes(server.name)),
 			...describeWarmth(warmth(server)),
+			...describePins(views.get(server.name)),
 			recent: reports.filter((report) => report.server === server.name).map(({ server: _, ...report }) => report),
 		})),
 	};
@@ -173,4 +180,9 @@ function describeCrashes(crashes: CrashView | undefined): { crashes?: CrashView 
 /** How many of a server's Instances wait, if any do or should. */
 function describeWarmth(warmStarts: WarmView | undefined): { warmStarts?: WarmView } {
 	return warmStarts === undefined ? {} : { warmStarts };
+}
+
+/** Which of a server's tools are approved, and which are hidden, where any are known. */
+function describePins(pins: PinView | undefined): { pins?: PinView } {
+	return pins === undefined ? {} : { pins };
 }

@@ -48,6 +48,8 @@ export interface ServerView {
 	readonly tools?: NonNullable<Server['tools']>;
 	/** Tools, as such patterns, whose arguments the audit records as they are. */
 	readonly audit?: NonNullable<Server['audit']>;
+	/** When the definition of a tool counts as approved. */
+	readonly pin: Server['pin'];
 	/** How many Instances wait for their first caller, and with 0 none is started before one asks; absent: by use. */
 	readonly warm?: number;
 	/** Whether it is given something that outlives an Instance, and may read it when it boots. */

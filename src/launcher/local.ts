@@ -222,6 +222,7 @@ export class LocalLauncher implements Launcher {
 			...(server.callsPerMinute === undefined ? {} : { callsPerMinute: server.callsPerMinute }),
 			...(server.tools === undefined ? {} : { tools: server.tools }),
 			...(server.audit === undefined ? {} : { audit: server.audit }),
+			pin: server.pin,
 			...(server.warm === undefined ? {} : { warm: server.warm }),
 			keeps: server.volumes.length + server.mounts.length > 0,
 			memoryBytes: server.resources.memoryBytes,

@@ -7,6 +7,7 @@ import type { RpcId } from './jsonrpc.ts';
 
 const QUOTE = 0x22;
 const COMMA = 0x2c;
+const COLON = 0x3a;
 const BACKSLASH = 0x5c;
 const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
@@ -65,6 +66,26 @@ export function memberText(text: string, key: string): string | undefined {
 	let found: string | undefined;
 	for (const member of membersOf(text)) if (member.key === key) found = text.slice(member.start, member.end);
 	return found;
+}
+
+/** Whether some object in a valid JSON text has a key twice. Of two readers one may take the first, and another the last. */
+export function hasDoubles(text: string): boolean {
+	const open: Set<string>[] = [];
+	for (let at = 0; at < text.length; at++) {
+		const code = text.charCodeAt(at);
+		if (code === OPEN_BRACE) open.push(new Set());
+		else if (code === CLOSE_BRACE) open.pop();
+		else if (code === QUOTE) {
+			const end = stringEnd(text, at);
+			if (text.charCodeAt(skipSpace(text, end)) === COLON) {
+				const key = readKey(text.slice(at, end));
+				if (open.at(-1)?.has(key)) return true;
+				open.at(-1)?.add(key);
+			}
+			at = end - 1;
+		}
+	}
+	return false;
 }
 
 /** The texts of the elements of a JSON array; none of any other value. The text must be valid JSON. */

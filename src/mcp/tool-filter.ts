@@ -3,12 +3,14 @@
  * it is refused before the server hears of it.
  */
 import { SlipwayError } from '../errors.ts';
+import { nameOf } from './definition.ts';
 import type { Call, CallOptions, LegacyServer, Reply } from './exchange.ts';
 import { isObject, own, type RequestMessage } from './jsonrpc.ts';
 import type { ModernRequest, ModernServer } from './modern-server.ts';
 import type { Answer } from './own-request.ts';
 import { PassingLegacyServer, PassingModernServer, withAnswer, withReplyAnswer } from './passing.ts';
-import { editMembers, elementTexts, memberText } from './text.ts';
+import { editMembers, elementTexts, hasDoubles, memberText } from './text.ts';
+import { type ToolPins, toolOf } from './tool-pins.ts';
 
 /** Which tools of a server somebody may use. */
 export interface ToolFilter {
@@ -17,6 +19,15 @@ export interface ToolFilter {
 	scopesFor(tool: string): readonly string[];
 	/** The scopes with which all else of the server would be in reach, where tools alone are. */
 	readonly toolsOnly: readonly string[] | undefined;
+	/** What is held of the definitions of those tools, if anything is. */
+	readonly pins?: ToolPins | undefined;
+	/** There where it goes by definitions alone. */
+	readonly pinsOnly?: true;
+}
+
+/** A filter that goes by definitions alone. */
+export function filterByPins(pins: ToolPins): ToolFilter {
+	return { allows: () => true, scopesFor: () => [], toolsOnly: undefined, pins, pinsOnly: true };
 }
 
 /** Lists, and the member of their results that holds the entries. */
@@ -30,13 +41,27 @@ const LIST_MEMBERS: ReadonlyMap<string, string> = new Map([
 /** What those who may use tools only may still ask. */
 const OF_TOOLS = /^(?:tools\/|tasks\/|initialize$|ping$|logging\/setLevel$|server\/discover$|subscriptions\/listen$)/;
 
-/** Throws SLIPWAY_FORBIDDEN for a request that the filter does not let through. */
-function check({ method, params = {} }: RequestMessage, filter: ToolFilter): void {
+/** A request as the server is to have it: as it came, where nothing is held back of what it may be for. */
+function toSend(text: string, message: RequestMessage, { pins, pinsOnly }: ToolFilter): string {
+	const tool = toolOf(message);
+	const isOpen = pinsOnly && !pins?.holdsBack && (tool === undefined || pins?.verdict(tool) === 'passes');
+	return isOpen ? text : withoutDoubles(text, message);
+}
+
+/** Whether something may have to be left out of an answer. */
+function isFiltered(method: string, { pinsOnly }: ToolFilter): boolean {
+	return method === 'tools/list' || (!pinsOnly && LIST_MEMBERS.has(method));
+}
+
+/** Throws SLIPWAY_FORBIDDEN or SLIPWAY_TOOL_CHANGED for a request that the filter does not let through. */
+function check(message: RequestMessage, filter: ToolFilter): void {
+	const { method, params = {} } = message;
 	if (method === 'tools/call') {
-		const name = own(params, 'name');
+		const name = toolOf(message);
 		// Without a name the server refuses it itself.
-		if (typeof name === 'string' && !filter.allows(name))
-			throw new SlipwayError('SLIPWAY_FORBIDDEN', { scopes: filter.scopesFor(name) });
+		if (name === undefined) return;
+		if (!filter.allows(name)) throw new SlipwayError('SLIPWAY_FORBIDDEN', { scopes: filter.scopesFor(name) });
+		if (filter.pins?.verdict(name) === 'refused') throw filter.pins.refusal(name);
 		return;
 	}
 	const isOfTools = LIST_MEMBERS.has(method) || (OF_TOOLS.test(method) && !listensToResources(method, params));
@@ -48,11 +73,11 @@ function check({ method, params = {} }: RequestMessage, filter: ToolFilter): voi
  * A request in which the method and the name of the tool stand once. Of two members of one name the last counts here; a
  * server for which the first counts would be asked something else than was judged.
  */
-function withoutDoubles(text: string, { method, params = {} }: RequestMessage): string {
-	const name = method === 'tools/call' ? own(params, 'name') : undefined;
+function withoutDoubles(text: string, message: RequestMessage): string {
+	const name = toolOf(message);
 	return editMembers(text, {
-		method: JSON.stringify(method),
-		...(typeof name === 'string' ? { params: (said = '{}') => editMembers(said, { name: JSON.stringify(name) }) } : {}),
+		method: JSON.stringify(message.method),
+		...(name !== undefined ? { params: (said = '{}') => editMembers(said, { name: JSON.stringify(name) }) } : {}),
 	});
 }
 
@@ -62,8 +87,14 @@ function listensToResources(method: string, params: object): boolean {
 	return isObject(notifications) && own(notifications, 'resourceSubscriptions') !== undefined;
 }
 
+/** A list in which nothing stands twice: its reader is to take it for what was looked at here. */
+function once(method: string, text: string): string {
+	return method === 'tools/list' && hasDoubles(text) ? JSON.stringify(JSON.parse(text)) : text;
+}
+
 /** The result of a list as JSON, without what the filter holds back. */
-export function filterList(method: string, result: string, filter: ToolFilter): string {
+export function filterList(method: string, said: string, filter: ToolFilter): string {
+	const result = once(method, said);
 	const member = LIST_MEMBERS.get(method);
 	const list = member === undefined ? undefined : memberText(result, member);
 	if (member === undefined || list === undefined) return result;
@@ -72,14 +103,15 @@ export function filterList(method: string, result: string, filter: ToolFilter): 
 	if (!Array.isArray(values)) return result;
 	const kept = elementTexts(list).filter((_, index) => {
 		const value: unknown = values[index];
-		const name = isObject(value) ? own(value, 'name') : undefined;
-		return typeof name === 'string' && filter.allows(name);
+		const name = nameOf(value);
+		return name !== undefined && filter.allows(name) && filter.pins?.shows(value) !== false;
 	});
 	return kept.length === values.length ? result : editMembers(result, { [member]: `[${kept.join(',')}]` });
 }
 
 /** An answer to a list, without what the filter holds back. */
-function filterAnswer(method: string, { text, message }: Answer, filter: ToolFilter): Answer {
+function filterAnswer(method: string, { text: said, message }: Answer, filter: ToolFilter): Answer {
+	const text = once(method, said);
 	const result = message.ok ? memberText(text, 'result') : undefined;
 	if (!message.ok || result === undefined) return { text, message };
 	const filtered = filterList(method, result, filter);
@@ -101,11 +133,11 @@ export class FilteredLegacyServer extends PassingLegacyServer {
 		const filter = this.#filter();
 		if (filter === undefined) return super.request(text, message, options);
 		check(message, filter);
-		const once = withoutDoubles(text, message);
+		const sent = toSend(text, message, filter);
 		const { method } = message;
-		if (!LIST_MEMBERS.has(method)) return super.request(once, message, options);
+		if (!isFiltered(method, filter)) return super.request(sent, message, options);
 		const exchange = withAnswer(options.exchange, (answer) => filterAnswer(method, answer, filter));
-		return super.request(once, message, { ...options, exchange });
+		return super.request(sent, message, { ...options, exchange });
 	}
 }
 
@@ -125,10 +157,10 @@ export class FilteredModernServer extends PassingModernServer {
 		const { message, text } = request;
 		const { method } = message;
 		check(message, filter);
-		const once = { ...request, text: withoutDoubles(text, message) };
-		if (!LIST_MEMBERS.has(method)) return super.request(once, reply);
+		const sent = { ...request, text: toSend(text, message, filter) };
+		if (!isFiltered(method, filter)) return super.request(sent, reply);
 		return super.request(
-			once,
+			sent,
 			withReplyAnswer(reply, (answer) => filterAnswer(method, answer, filter)),
 		);
 	}

@@ -57,8 +57,8 @@ export interface UpstreamObserver {
 	onCall(report: CallReport): void;
 	/** A line on stdout that is no JSON-RPC, and whether to tell of it: the first few of an Instance. Never its text. */
 	onNoise(bytes: number, told: boolean): void;
-	/** The tools that the server listed, as it described them. */
-	onTools(tools: readonly unknown[]): void;
+	/** The tools that the server listed, as it described them, and what its Instance was made of. */
+	onTools(tools: readonly unknown[], spec: string): void;
 }
 
 /** How much may be in flight at once. */
@@ -324,7 +324,7 @@ export class Upstream implements LegacyServer {
 		// Too late, doubled, or never asked for: nobody waits for it.
 		if (call === undefined) return;
 		this.#finish(call, message.ok ? 'ok' : 'error');
-		if (call.method === 'tools/list' && message.ok) this.#observer.onTools(toolsOf(message.result));
+		if (call.method === 'tools/list' && message.ok) this.#observer.onTools(toolsOf(message.result), this.channel.spec);
 		const answer = replaceId(text, message.id, call.id);
 		const subscribed = message.ok && subscriptionIdOf(message.result) !== undefined;
 		call.exchange.answer(subscribed ? withSubscriptionId(answer, 'result', call.id) : answer, message);

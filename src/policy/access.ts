@@ -110,6 +110,7 @@ export function both(one: ToolFilter | undefined, other: ToolFilter | undefined)
 			return asked.some((scopes) => scopes.length === 0) ? [] : asked.flat();
 		},
 		toolsOnly: one.toolsOnly ?? other.toolsOnly,
+		pins: one.pins ?? other.pins,
 	};
 }
 

@@ -17,7 +17,14 @@ import type { Answer } from '../mcp/own-request.ts';
 import { type Envelope, envelopeOfInitialize, metaOfEnvelope } from '../mcp/revisions.ts';
 import type { SessionMemory } from '../mcp/session-memory.ts';
 import { pageOf, type Snapshot } from '../mcp/snapshot.ts';
-import { FilteredLegacyServer, FilteredModernServer, filterList, type ToolFilter } from '../mcp/tool-filter.ts';
+import {
+	FilteredLegacyServer,
+	FilteredModernServer,
+	filterByPins,
+	filterList,
+	type ToolFilter,
+} from '../mcp/tool-filter.ts';
+import { ComparedLegacyServer, ComparedModernServer, type ToolPins } from '../mcp/tool-pins.ts';
 import type { UpstreamObserver } from '../mcp/upstream.ts';
 import type { Metrics } from '../metrics.ts';
 import { type Access, both, filterOf, type MembersOf } from '../policy/access.ts';
@@ -26,6 +33,7 @@ import { type Build, buildOf } from './build.ts';
 import { LateStanding } from './late-standing.ts';
 import type { Lease, LeaseRequest } from './lease.ts';
 import type { Opened, Opener } from './opening.ts';
+import type { Pins } from './pins.ts';
 import type { Pool } from './pool.ts';
 import { ServerSnapshots } from './server-snapshots.ts';
 import type { SeatRequest } from './shared-instances.ts';
@@ -105,6 +113,7 @@ export interface TargetDependencies {
 	readonly metrics: Metrics;
 	readonly log: Log;
 	readonly toolHeaders: ToolHeaders;
+	readonly pins: Pins;
 	readonly absences: Absences;
 	readonly snapshots: Snapshots;
 	/** The server as it stands in the catalog, if it is in it and enabled. */
@@ -174,11 +183,15 @@ export class ServerTarget implements Target {
 		return filter === undefined ? result : filterList(method, result, filter);
 	}
 
-	/** Which tools its caller may use now: what the catalog says for everybody, and the caller's own scopes. */
+	/** Which tools its caller may use now: what the catalog says for everybody, the caller's own scopes, and the pins. */
 	readonly #filter = (): ToolFilter | undefined => {
 		const { tools, name } = this.#view;
 		const ofServer = tools === undefined ? undefined : filterOf(tools);
-		return both(ofServer, this.#access().filterFor(name, this.#dependencies.membersOf));
+		const pins = this.#dependencies.pins.of(this.#view, () => this.#specNow);
+		return both(
+			both(ofServer, this.#access().filterFor(name, this.#dependencies.membersOf)),
+			pins === undefined ? undefined : filterByPins(pins),
+		);
 	};
 
 	serverOf(): string {
@@ -209,8 +222,15 @@ export class ServerTarget implements Target {
 		return { ...sitting, server: new FilteredLegacyServer(sitting.server, this.#filter) };
 	}
 
-	/** The same with all that the server has, which is learned. */
+	/** The same with all that the server has, which is learned, and compared before it is called. */
 	async #listen(text: string, message: RequestMessage, options: LegacyOptions): Promise<Sitting> {
+		const sitting = await this.#overhear(text, message, options);
+		const pins = this.#pinsOf(sitting.build);
+		if (pins === undefined) return sitting;
+		return { ...sitting, server: new ComparedLegacyServer(sitting.server, pins) };
+	}
+
+	async #overhear(text: string, message: RequestMessage, options: LegacyOptions): Promise<Sitting> {
 		const request = this.#seatRequest(options);
 		const client = { initialize: message, caller: options.caller };
 		if (request === undefined) return this.snapshots.listenInLegacy(await this.#sit(text, message, options), client);
@@ -315,9 +335,18 @@ export class ServerTarget implements Target {
 		};
 	}
 
-	/** A server of which all is learned, and shown what its caller may use. */
+	/** A server of which all is learned and compared, and shown what its caller may use. */
 	#shown(...listen: Parameters<ServerSnapshots['listenInModern']>): ModernServer {
-		return new FilteredModernServer(this.snapshots.listenInModern(...listen), this.#filter);
+		const [, { build }] = listen;
+		const server = this.snapshots.listenInModern(...listen);
+		const pins = this.#pinsOf(build);
+		const compared = pins === undefined ? server : new ComparedModernServer(server, pins);
+		return new FilteredModernServer(compared, this.#filter);
+	}
+
+	/** What is held of the definitions of an Instance that there is. */
+	#pinsOf(build: Sitting['build']): ToolPins | undefined {
+		return this.#dependencies.pins.of(this.#view, () => build.spec ?? this.#specNow);
 	}
 
 	/** What a seat is had with, where the catalog says that sessions have an Instance together. */
@@ -369,7 +398,7 @@ export function conversationWith(
 }
 
 /** Metrics and log lines of what a server does. */
-function observe(server: string, { metrics, log, toolHeaders }: TargetDependencies): UpstreamObserver {
+function observe(server: string, { metrics, log, toolHeaders, pins, find }: TargetDependencies): UpstreamObserver {
 	return {
 		onCall: (report) => {
 			metrics.call(server, report);
@@ -386,8 +415,10 @@ function observe(server: string, { metrics, log, toolHeaders }: TargetDependenci
 			metrics.noise(server);
 			if (told) log.warn('noise on stdout', { server, bytes });
 		},
-		onTools: (tools) => {
+		onTools: (tools, spec) => {
 			toolHeaders.learn(server, tools);
+			const { pin = 'first-use' } = find(server) ?? {};
+			pins.learn({ name: server, pin }, spec, tools);
 			metrics.tools(server, namesOf(tools));
 		},
 	};

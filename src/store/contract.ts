@@ -71,7 +71,51 @@ export interface StoredSnapshot {
 	readonly lists: Readonly<Record<string, string>>;
 }
 
+/** A definition of a tool as it is kept. */
+export interface StoredDefinition {
+	/** SHA-256 of the text, in hexadecimal. */
+	readonly hash: string;
+	/** Canonical JSON; empty where it is too much to be kept. */
+	readonly text: string;
+	/** Since when it is the one. Milliseconds since 1970. */
+	readonly atMs: number;
+}
+
+/** A tool of a server, as it was approved and as the server showed it last. See pool/pins.ts. */
+export interface StoredPin {
+	readonly server: string;
+	readonly tool: string;
+	readonly approved: StoredDefinition | undefined;
+	readonly shown: StoredDefinition;
+	/** What the Instance was made of that showed it. */
+	readonly spec: string;
+	/** Why it cannot be approved as it was shown. */
+	readonly flaw: string | undefined;
+}
+
+/** The same without the definitions themselves. */
+export interface PinState {
+	readonly server: string;
+	readonly tool: string;
+	readonly approvedHash: string | undefined;
+	readonly shownHash: string;
+	readonly spec: string;
+	readonly flaw: string | undefined;
+}
+
+export interface PinStore {
+	/** By server and tool. */
+	listPins(): readonly StoredPin[];
+	listPinStates(): readonly PinState[];
+	/** Keeps what was shown, all or nothing. What was approved is kept where nothing was approved before, and else left as it is. */
+	savePins(pins: readonly StoredPin[]): void;
+	/** Approves what was shown, if it is that and has no flaw. Returns whether it was so. */
+	approvePin(server: string, tool: string, shownHash: string, atMs: number): boolean;
+	/** Forgets those of a server. Returns how many. */
+	deletePins(server: string): number;
+}
+
 /** What outlives the gateway process. */
-export interface Store extends KeyStore, SessionStore, SnapshotStore {
+export interface Store extends KeyStore, SessionStore, SnapshotStore, PinStore {
 	close(): void;
 }

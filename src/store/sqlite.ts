@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { SlipwayError } from '../errors.ts';
-import type { KeyStore, SessionStore, SnapshotStore, Store } from './contract.ts';
+import type { KeyStore, PinStore, SessionStore, SnapshotStore, Store } from './contract.ts';
 
 /** Each entry brings the schema from the version of its index to the next. Never changed, only added to. */
 const MIGRATIONS = [
@@ -23,6 +23,11 @@ const MIGRATIONS = [
 	) STRICT;
 	INSERT INTO keys_2 SELECT principal, hash, '["*","admin"]', CAST(1000 * unixepoch(created_at) AS INTEGER), NULL, NULL FROM keys;
 	DROP TABLE keys; ALTER TABLE keys_2 RENAME TO keys`,
+	`CREATE TABLE pins (
+		server TEXT NOT NULL, tool TEXT NOT NULL, approved_hash TEXT, approved_text TEXT, approved_at_ms INTEGER,
+		shown_hash TEXT NOT NULL, shown_text TEXT NOT NULL, shown_at_ms INTEGER NOT NULL, spec TEXT NOT NULL, flaw TEXT,
+		PRIMARY KEY (server, tool)
+	) STRICT`,
 ] as const;
 
 /**
@@ -36,6 +41,7 @@ export function openSqliteStore(folder: string): Store {
 		...keysIn(database),
 		...sessionsIn(database),
 		...snapshotsIn(database),
+		...pinsIn(database),
 		close: () => database.close(),
 	};
 }
@@ -176,6 +182,84 @@ function snapshotsIn(database: DatabaseSync): SnapshotStore {
 			remove.run(spec, JSON.stringify(except));
 		},
 		deleteSnapshotsBefore: (learnedAtMs) => Number(purge.run(Math.round(learnedAtMs)).changes),
+	};
+}
+
+const pinStateSchema = z.object({
+	server: z.string(),
+	tool: z.string(),
+	approved_hash: z.string().nullable(),
+	shown_hash: z.string(),
+	spec: z.string(),
+	flaw: z.string().nullable(),
+});
+const pinSchema = pinStateSchema.extend({
+	approved_text: z.string().nullable(),
+	approved_at_ms: z.number().nullable(),
+	shown_text: z.string(),
+	shown_at_ms: z.number(),
+});
+
+function pinsIn(database: DatabaseSync): PinStore {
+	const list = database.prepare('SELECT * FROM pins ORDER BY server, tool');
+	const listStates = database.prepare('SELECT server, tool, approved_hash, shown_hash, spec, flaw FROM pins');
+	// What somebody approves meanwhile, here or in another process, is not undone by what a server says.
+	const save = database.prepare(
+		`INSERT INTO pins VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (server, tool) DO UPDATE SET
+			approved_text = iif(approved_hash IS NULL, excluded.approved_text, approved_text),
+			approved_at_ms = iif(approved_hash IS NULL, excluded.approved_at_ms, approved_at_ms),
+			approved_hash = coalesce(approved_hash, excluded.approved_hash),
+			shown_at_ms = iif(shown_hash = excluded.shown_hash, shown_at_ms, excluded.shown_at_ms),
+			shown_hash = excluded.shown_hash, shown_text = excluded.shown_text, spec = excluded.spec, flaw = excluded.flaw`,
+	);
+	const approve = database.prepare(
+		`UPDATE pins SET approved_hash = shown_hash, approved_text = shown_text, approved_at_ms = ?
+		WHERE server = ? AND tool = ? AND shown_hash = ? AND flaw IS NULL`,
+	);
+	const remove = database.prepare('DELETE FROM pins WHERE server = ?');
+	return {
+		listPins: () =>
+			pinSchema
+				.array()
+				.parse(list.all())
+				.map(({ server, tool, spec, flaw, ...row }) => ({
+					server,
+					tool,
+					approved:
+						row.approved_hash === null
+							? undefined
+							: { hash: row.approved_hash, text: row.approved_text ?? '', atMs: row.approved_at_ms ?? 0 },
+					shown: { hash: row.shown_hash, text: row.shown_text, atMs: row.shown_at_ms },
+					spec,
+					flaw: flaw ?? undefined,
+				})),
+		listPinStates: () =>
+			pinStateSchema
+				.array()
+				.parse(listStates.all())
+				.map(({ server, tool, spec, flaw, ...row }) => ({
+					server,
+					tool,
+					approvedHash: row.approved_hash ?? undefined,
+					shownHash: row.shown_hash,
+					spec,
+					flaw: flaw ?? undefined,
+				})),
+		savePins: (pins) => {
+			database.exec('BEGIN IMMEDIATE');
+			try {
+				for (const { server, tool, approved, shown, spec, flaw = null } of pins) {
+					const first = approved === undefined ? [null, null, null] : [approved.hash, approved.text, approved.atMs];
+					save.run(server, tool, ...first, shown.hash, shown.text, shown.atMs, spec, flaw);
+				}
+				database.exec('COMMIT');
+			} catch (error) {
+				if (database.isTransaction) database.exec('ROLLBACK');
+				throw error;
+			}
+		},
+		approvePin: (server, tool, shownHash, atMs) => approve.run(atMs, server, tool, shownHash).changes > 0,
+		deletePins: (server) => Number(remove.run(server).changes),
 	};
 }
 

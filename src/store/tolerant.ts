@@ -33,6 +33,12 @@ export function tolerant(store: Store, log: Log): Store {
 		saveSnapshot: (spec, kind, record) => tried(() => store.saveSnapshot(spec, kind, record), undefined),
 		deleteSnapshots: (spec, except) => tried(() => store.deleteSnapshots(spec, except), undefined),
 		deleteSnapshotsBefore: (learnedAtMs) => tried(() => store.deleteSnapshotsBefore(learnedAtMs), 0),
+		// What is pinned is not guessed: without it a changed tool would be a new one.
+		listPins: () => store.listPins(),
+		listPinStates: () => store.listPinStates(),
+		savePins: (pins) => tried(() => store.savePins(pins), undefined),
+		approvePin: (server, tool, shownHash, atMs) => store.approvePin(server, tool, shownHash, atMs),
+		deletePins: (server) => store.deletePins(server),
 		close: () => store.close(),
 	};
 }

@@ -345,10 +345,11 @@ test('bytes that are no HTTP close the connection and nothing else', async () =>
 });
 
 test('a state that is pushed through the socket is the launcher’s own', async () => {
-	await using seam = await openSeam([fixture('plain', image, ['conversation.ts'])]);
+	await using seam = await openSeam([fixture('plain', image, ['conversation.ts'], { pin: 'approve' })]);
 	await until('the launcher is reachable', () => seam.remote.state.launcher.reachable);
 	await seam.launch('plain');
 	await until('the state has the Instance', () => seam.remote.state.servers[0]?.instances === 1);
+	assert.equal(seam.remote.state.servers[0]?.pin, 'approve');
 	assert.deepEqual(seam.remote.state, JSON.parse(JSON.stringify(seam.bench.launcher.state)));
 	// Nothing in it tells how a container is made.
 	const told = JSON.stringify(seam.remote.state);

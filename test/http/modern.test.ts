@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { INSTANCE_LIMITS, SESSION_LIMITS, SSE_LIMITS } from '../../src/limits.ts';
 import { type ModernOptions, modernHeaders, modernMeta, modernRequest } from '../support/client-modern.ts';
-import type { FakeInstance, Rpc } from '../support/fake-launcher.ts';
+import { type FakeInstance, type Rpc, serverView } from '../support/fake-launcher.ts';
 import {
 	AUTHORIZATION,
 	call,
@@ -252,7 +252,8 @@ describe('arguments that a tool wants repeated in headers', () => {
 	});
 
 	test('are no matter any more when the tool was listed without them', async (t) => {
-		const { client, instance } = await open(t, { tools });
+		const { stack, client, instance } = await open(t, { tools });
+		stack.launcher.state = { ...stack.launcher.state, servers: [serverView('alpha', { pin: 'off' })] };
 		const listing = client.send('tools/list');
 		await answerNext(instance, 'tools/list', { tools: [{ name: 'regional', inputSchema: { type: 'object' } }] });
 		await listing;

@@ -132,6 +132,7 @@ export function serverView(name: string, overrides: Partial<ServerView> = {}): S
 		callTimeoutMs: 60_000,
 		idleStopMs: INSTANCE_LIMITS.idleStopMs,
 		snapshot: false,
+		pin: 'first-use',
 		keeps: false,
 		memoryBytes: 256 * 1024 ** 2,
 		isolation: 'session',

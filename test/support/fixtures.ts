@@ -31,6 +31,7 @@ export function server(name: string, source: Server['source'], overrides: Partia
 		callTimeoutMs: 60_000,
 		idleStopMs: INSTANCE_LIMITS.idleStopMs,
 		snapshot: false,
+		pin: 'first-use',
 		isolation: 'session',
 		...overrides,
 	};

@@ -22,6 +22,7 @@ import { UNBOUNDED } from '../../src/policy/access.ts';
 import { Absences } from '../../src/pool/absences.ts';
 import { AggregateTarget } from '../../src/pool/aggregate-target.ts';
 import { REAL_CHANCE } from '../../src/pool/crash-guard.ts';
+import { Pins } from '../../src/pool/pins.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import { Snapshots } from '../../src/pool/snapshots.ts';
 import { ServerTarget, type Target, type TargetDependencies } from '../../src/pool/target.ts';
@@ -85,6 +86,7 @@ export class MemoryGateway {
 			metrics,
 			log: SILENT_LOG,
 			toolHeaders: new ToolHeaders(),
+			pins: new Pins(this.store, SILENT_LOG),
 			absences: new Absences(),
 			snapshots: new Snapshots(this.store),
 			find: (name) => this.launcher.state.servers.find((server) => server.name === name),

@@ -1,5 +1,5 @@
 /** What a Store keeps, kept in memory: for tests in which a second process would not find it anyway. */
-import type { SessionStore, SnapshotStore, StoredSession, StoredSnapshot } from '../../src/store/contract.ts';
+import type { PinState, SessionStore, SnapshotStore, StoredSession, StoredSnapshot } from '../../src/store/contract.ts';
 
 export class MemoryStore implements SessionStore, SnapshotStore {
 	readonly snapshots = new Map<string, Map<string, StoredSnapshot>>();
@@ -37,6 +37,17 @@ export class MemoryStore implements SessionStore, SnapshotStore {
 	}
 
 	deleteSnapshotsBefore(): number {
+		return 0;
+	}
+
+	listPinStates(): readonly PinState[] {
+		return [];
+	}
+
+	/** Who has learned them has them, and nobody else reads them. */
+	savePins(): void {}
+
+	keysVersion(): number {
 		return 0;
 	}
 

@@ -21,6 +21,7 @@ import { UNBOUNDED } from '../../src/policy/access.ts';
 import { Absences } from '../../src/pool/absences.ts';
 import type { LeaseRequest } from '../../src/pool/lease.ts';
 import type { Opened, Opener } from '../../src/pool/opening.ts';
+import { Pins } from '../../src/pool/pins.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import { Snapshots } from '../../src/pool/snapshots.ts';
 import { ServerTarget, type TargetDependencies } from '../../src/pool/target.ts';
@@ -162,6 +163,7 @@ export class SimulatedGateway {
 			metrics,
 			log: SILENT_LOG,
 			toolHeaders: new ToolHeaders(),
+			pins: new Pins(store, SILENT_LOG),
 			absences: new Absences(),
 			snapshots: new Snapshots(store),
 			find: (name) => launcher.state.servers.find((server) => server.name === name && server.enabled),

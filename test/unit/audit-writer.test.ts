@@ -232,7 +232,9 @@ test('one process at a time writes the chain: another fails until the first has 
 test('acts of the command line that come at once are one chain, a file each, and nothing else stays', async (t) => {
 	const folder = await makeFolder(t);
 	await Promise.all(
-		names(20).map(async (key) => (await draftAct({ folder, retention: KEEP_ALL })).finish({ act: 'create', key })),
+		names(20).map(async (key) =>
+			(await draftAct({ folder, retention: KEEP_ALL })).finish('key', { act: 'create', key }),
+		),
 	);
 	const verdict = assertWhole(folder, 'cli');
 	assert.deepEqual([verdict.files, verdict.records], [20, 20]);

@@ -63,6 +63,7 @@ test('an entry with nothing but a source has every default', () => {
 		callTimeoutMs: 60_000,
 		idleStopMs: 300_000,
 		snapshot: true,
+		pin: 'first-use',
 		isolation: 'session',
 	});
 });
@@ -89,6 +90,7 @@ test('an entry with every field keeps every field', () => {
 		callsPerMinute: 30,
 		tools: { allow: ['read*'], deny: ['*secret*'] },
 		audit: { values: ['read*'] },
+		pin: 'approve',
 		warm: 2,
 		isolation: 'shared',
 		replicas: { min: 1, max: 3 },
@@ -123,6 +125,7 @@ test('an entry with every field keeps every field', () => {
 		callsPerMinute: 30,
 		tools: { allow: ['read*'], deny: ['*secret*'] },
 		audit: { values: ['read*'] },
+		pin: 'approve',
 		warm: 2,
 		isolation: 'shared',
 		replicas: { min: 1, max: 3 },
@@ -159,7 +162,7 @@ test('a message names the file, the line and column, the place, the fix and the 
 	const text = '{\n  "servers": {\n    "memory": {\n      "npmm": "one@1.0.0"\n    }\n  }\n}\n';
 	assert.equal(
 		messageOf(() => parseCatalog(text, 'catalog.json')),
-		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, image, title, description, command, args, env, volumes, mounts, egress, resources, user, callTimeout, idleStop, snapshot, callsPerMinute, tools, audit, warm, isolation, replicas, enabled; did you mean "npm"?',
+		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, image, title, description, command, args, env, volumes, mounts, egress, resources, user, callTimeout, idleStop, snapshot, callsPerMinute, tools, audit, pin, warm, isolation, replicas, enabled; did you mean "npm"?',
 	);
 });
 
@@ -385,6 +388,7 @@ const BAD_ENTRIES: readonly (readonly [entry: object, ...parts: string[]])[] = [
 	[{ ...PACKAGE, tools: { allow: [''] } }, 'servers.one.tools.allow[0]'],
 	[{ ...PACKAGE, warm: 17 }, 'servers.one.warm: is more than 16. Write 16 or less.'],
 	[{ ...PACKAGE, snapshot: 1 }, 'servers.one.snapshot: must be true or false, not a number.'],
+	[{ ...PACKAGE, pin: 'never' }, 'servers.one.pin'],
 	[{ ...PACKAGE, callTimeout: '60' }, 'servers.one.callTimeout: must be a number, not a text.'],
 	[{ ...PACKAGE, enabled: 'no' }, 'servers.one.enabled: must be true or false, not a text.'],
 ];
@@ -519,6 +523,7 @@ test('an entry’s hash is the same for the same entry and image, and another fo
 		{ callsPerMinute: 5 },
 		{ tools: { deny: ['x'] } },
 		{ audit: { values: ['x'] } },
+		{ pin: 'off' },
 	])
 		assert.equal(hashEntry(parseServer({ ...entry, ...said }), id), hash, 'its containers are the same');
 	const hashes = changes.map((change) => hashEntry(parseServer({ ...entry, ...change }), id));

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, type TestContext, test } from 'node:test';
 import { SlipwayError } from '../../src/errors.ts';
-import type { StoredKey, StoredSession } from '../../src/store/contract.ts';
+import type { StoredKey, StoredPin, StoredSession } from '../../src/store/contract.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
 
 async function folder(t: TestContext): Promise<string> {
@@ -218,6 +218,73 @@ describe('snapshots in the SQLite store', () => {
 			assert.deepEqual(store.findSnapshots('spec'), [['good', snapshot]], damaged);
 		}
 		database.close();
+		store.close();
+	});
+});
+
+describe('pins in the SQLite store', () => {
+	const definition = (hash: string, atMs = 1) => ({ hash, text: `{"name":"${hash} \u2028 '"}`, atMs });
+	const pin = (shown: string, approved: string | undefined, more: Partial<StoredPin> = {}): StoredPin => ({
+		server: 'files',
+		tool: 'read',
+		approved: approved === undefined ? undefined : definition(approved),
+		shown: definition(shown),
+		spec: 'one',
+		flaw: undefined,
+		...more,
+	});
+
+	test('keep what was approved whatever is shown later, for the next process too', async (t) => {
+		const path = await folder(t);
+		const first = openSqliteStore(path);
+		first.savePins([pin('a', 'a'), pin('b', 'b', { server: 'other', tool: "x'; DROP TABLE pins; --" })]);
+		first.savePins([pin('c', 'c', { spec: 'two', flaw: 'bad' })]);
+		first.close();
+		const second = openSqliteStore(path);
+		const [changed, other] = second.listPins();
+		assert.deepEqual(changed, pin('c', 'a', { spec: 'two', flaw: 'bad' }));
+		assert.deepEqual(other, pin('b', 'b', { server: 'other', tool: "x'; DROP TABLE pins; --" }));
+		assert.deepEqual(
+			second.listPinStates().find(({ server }) => server === 'files'),
+			{ server: 'files', tool: 'read', approvedHash: 'a', shownHash: 'c', spec: 'two', flaw: 'bad' },
+		);
+		second.close();
+	});
+
+	test('take the first that is approved, and remember since when something is shown', async (t) => {
+		const store = openSqliteStore(await folder(t));
+		store.savePins([pin('a', undefined)]);
+		assert.equal(store.listPins()[0]?.approved, undefined);
+		store.savePins([pin('a', 'a', { shown: definition('a', 9) })]);
+		assert.deepEqual([store.listPins()[0]?.approved?.hash, store.listPins()[0]?.shown.atMs], ['a', 1]);
+		store.close();
+	});
+
+	test('are approved as they were looked at, and not what was refused; another process sees that', async (t) => {
+		const path = await folder(t);
+		const [store, gateway] = [openSqliteStore(path), openSqliteStore(path)];
+		gateway.savePins([pin('a', 'a')]);
+		gateway.savePins([pin('b', undefined)]);
+		assert.equal(store.approvePin('files', 'read', 'a', 5), false, 'it says something else by now');
+		const version = gateway.keysVersion();
+		assert.equal(store.approvePin('files', 'read', 'b', 5), true);
+		assert.notEqual(gateway.keysVersion(), version);
+		assert.deepEqual(gateway.listPins()[0]?.approved, { ...definition('b'), atMs: 5 });
+		gateway.savePins([pin('c', undefined, { flaw: 'bad' })]);
+		assert.equal(store.approvePin('files', 'read', 'c', 6), false);
+		assert.equal(store.deletePins('files'), 1);
+		assert.deepEqual([gateway.listPins(), store.deletePins('files')], [[], 0]);
+		store.close();
+		gateway.close();
+	});
+
+	test('are saved all or not at all', async (t) => {
+		const store = openSqliteStore(await folder(t));
+		const broken = { ...pin('b', 'b', { tool: 'two' }), shown: { ...definition('b'), atMs: 0.5 } };
+		assert.throws(() => store.savePins([pin('a', 'a'), broken]));
+		assert.deepEqual(store.listPins(), []);
+		store.savePins([pin('a', 'a')]);
+		assert.equal(store.listPins().length, 1, 'and it goes on');
 		store.close();
 	});
 });
