@@ -23,6 +23,7 @@ Roles
 Verbs
   check      reads a catalog and says what is wrong with it             [path] [--json]
   keys       makes, lists, rotates and revokes API keys                <create | list | rotate | revoke> [name]
+  secrets    keeps secrets of servers in the encrypted store           <set | list | remove> [name]
   health     whether a role is well; for health checks                  [--launcher <socket> | --egress]
   version    the version
 
@@ -44,6 +45,10 @@ async function run(verb: string | undefined, invocation: Invocation): Promise<Ex
 		case 'keys': {
 			const { keys } = await import('./cli/keys.ts');
 			return keys(invocation);
+		}
+		case 'secrets': {
+			const { secrets } = await import('./cli/secrets.ts');
+			return secrets(invocation);
 		}
 		case 'health': {
 			const { health } = await import('./cli/health.ts');
@@ -104,6 +109,7 @@ try {
 		args,
 		environment: process.env,
 		workDir: process.cwd(),
+		input: () => process.stdin,
 		version,
 		print: (text) => process.stdout.write(`${text}\n`),
 		...listenForSignals(),

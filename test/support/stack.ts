@@ -16,6 +16,7 @@ import { LocalLauncher, type LocalLauncherOptions } from '../../src/launcher/loc
 import { LauncherServer } from '../../src/launcher/server.ts';
 import { type Log, SILENT_LOG } from '../../src/log.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
+import { NO_SECRETS } from './fixtures.ts';
 
 export const API_KEY = 'a-key-for-tests-0123456789';
 
@@ -63,6 +64,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 		hostDir: '/nowhere',
 		fallbackHostDir: '/nowhere',
 		mountRoots: [],
+		secrets: NO_SECRETS,
 		...options.launcher,
 	});
 	const socketPath = join(folder, 'launcher.sock');

@@ -18,7 +18,7 @@ const { body: ASKED } = buildSpec(
 			resources: { memoryBytes: 2 ** 28, nanoCpus: 1e9, pidsMax: 128, tmpBytes: 2 ** 25, shmBytes: 2 ** 24 },
 		},
 	),
-	{ id: 'sha256:a', volumePaths: [] },
+	{ id: 'sha256:a', volumePaths: [], entrypoint: [], command: [] },
 	{
 		gateway: 'g',
 		boot: 'b',

@@ -7,7 +7,7 @@ import { SlipwayError } from '../../src/errors.ts';
 import type { InstanceId } from '../../src/ids.ts';
 import { server } from '../support/fixtures.ts';
 
-const IMAGE: SpecImage = { id: `sha256:${'a'.repeat(64)}`, volumePaths: [] };
+const IMAGE: SpecImage = { id: `sha256:${'a'.repeat(64)}`, volumePaths: [], entrypoint: [], command: [] };
 const CONTEXT: SpecContext = {
 	gateway: 'gateway-1',
 	boot: 'boot-1',
