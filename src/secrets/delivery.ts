@@ -43,7 +43,6 @@ $slipway_line"
   fi
   export "$slipway_name=$slipway_value" || slipway_fail
 done
-unset slipway_name slipway_lines slipway_file slipway_value slipway_line
 exec "$@"`;
 
 /** Where the shell is looked for. */

@@ -160,13 +160,18 @@ test('an npm package gets them too, and nothing of its image is other than witho
 });
 
 test('a command that is not there is told by its exit code, as it is without secrets', async () => {
+	await using image = await buildImage(`FROM ${NODE_IMAGE}\nENTRYPOINT []`);
+	const source = { kind: 'image', reference: image.reference } as const;
+	const command = ['/nowhere/at-all'];
 	await using opened = await open(
-		[server('one', { kind: 'image', reference: NODE_IMAGE }, { command: ['/nowhere/at-all'], secrets: [TOKEN] })],
+		[server('one', source, { command, secrets: [TOKEN] }), server('plain', source, { command })],
 		{ token: 'a value' },
 	);
-	const channel = await opened.bench.launch('one');
-	await said(channel);
-	assert.equal((await channel.ended).exitCode, 127);
+	for (const name of ['one', 'plain']) {
+		const channel = await opened.bench.launch(name);
+		await said(channel);
+		assert.equal((await channel.ended).exitCode, 127, name);
+	}
 });
 
 test('an image without a shell is refused, in words, and leaves nothing', async () => {

@@ -31,6 +31,8 @@ export interface StackOptions {
 export interface Stack {
 	/** `http://127.0.0.1:<port>`. */
 	readonly url: string;
+	/** Where it keeps what it keeps: the socket, and the store in `data`. */
+	readonly folder: string;
 	/** Its label on everything that it makes. */
 	readonly gatewayId: string;
 	readonly launcher: LocalLauncher;
@@ -91,6 +93,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 	const containers = (): Promise<Docker.ContainerInfo[]> => docker.listContainers({ all: true, filters });
 	return {
 		url,
+		folder,
 		gatewayId,
 		launcher,
 		remote,

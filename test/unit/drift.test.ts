@@ -116,6 +116,13 @@ for (const [field, value] of Object.entries(ASKED.HostConfig)) {
 	});
 }
 
+test('an entry point other than the one that takes secrets is named', () => {
+	const asked = { ...ASKED, Entrypoint: ['/bin/sh', '-c', 'shim'] };
+	assert.equal(findDrift(asked, readBack({ Entrypoint: asked.Entrypoint })), undefined);
+	for (const other of [undefined, [], ['/bin/sh', '-c', 'print']])
+		assert.ok(findDrift(asked, readBack({ Entrypoint: other }))?.startsWith('Config.Entrypoint '));
+});
+
 test('additions within what was asked for are named: a capability kept, an option, a limit, a mount', () => {
 	const [first, second] = ASKED.HostConfig.Mounts ?? [];
 	for (const [field, value] of Object.entries({
