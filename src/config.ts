@@ -197,7 +197,7 @@ export const SETTINGS = Object.freeze({
 	SLIPWAY_SECRETS_DIR: setting(
 		z
 			.string()
-			.default('/run/secrets/slipway')
+			.default('./secrets')
 			.transform((value) => value.split(':').filter((item) => item !== ''))
 			.refine(
 				(items) => items.every((item) => /^\.?\//.test(item)),

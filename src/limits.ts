@@ -331,6 +331,8 @@ export const SECRET_LIMITS = Object.freeze({
 	pollIntervalMs: 2_000,
 	/** Shorter values are not looked for in stderr. */
 	redactedBytesMin: 8,
+	/** What is looked through of stderr, and shown at most: several times the tail, so that no work grows with the ring. */
+	redactedWindowBytesMax: 16 * KIB,
 	/** The files of one Instance are in memory; so are pages that are not full. */
 	filesBytesMax: 2 * MIB,
 });

@@ -24,7 +24,7 @@ import { SlipwayError, toSlipwayError } from '../errors.ts';
 import type { InstanceId, ServerName } from '../ids.ts';
 import { ENGINE_LIMITS, INSTANCE_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
-import { Secrets } from '../secrets/secrets.ts';
+import { Secrets, type ServerSecrets } from '../secrets/secrets.ts';
 import type { InstanceReport, Launcher, LauncherState, Preparation, ServerView } from './contract.ts';
 import { EgressNetworks, type EgressOptions } from './egress.ts';
 import { describeSource, type PreparationContext, Preparations } from './preparations.ts';
@@ -324,11 +324,22 @@ export class LocalLauncher implements Launcher {
 		return { engine: this.#options.engine, oomWatch: this.#oomWatch };
 	}
 
+	/** Told to the operator as well: the caller may be nobody. */
+	#secretsOf(server: Server): ServerSecrets | undefined {
+		try {
+			return this.#secrets.resolve(server);
+		} catch (cause) {
+			const { code, details } = toSlipwayError(cause);
+			this.#options.log.warn('server without its secrets', { server: server.name, code, reason: details.reason ?? '' });
+			throw cause;
+		}
+	}
+
 	async #launch(server: Server, options: StartOptions): Promise<Channel> {
 		const { signal } = options;
 		await this.#identityNow();
 		// Told before anything is waited for; what counts is what is there when it starts.
-		this.#secrets.resolve(server);
+		this.#secretsOf(server);
 		const image = await this.#waitForImage(server, signal);
 		await this.#egress.ready(server, signal);
 		try {
@@ -381,7 +392,7 @@ export class LocalLauncher implements Launcher {
 				mountPlaces.push({ volume: await ensureRootVolume(engine, root, context), root, subpath });
 			}
 			const volumeNames = await ensureVolumes(engine, server, context);
-			const secrets = this.#secrets.resolve(server);
+			const secrets = this.#secretsOf(server);
 			const egress = await this.#egress.join(server, instance, { gateway, boot: this.#boot, signal });
 			const spec = buildSpec(server, image, {
 				gateway,

@@ -25,14 +25,17 @@ export interface Delivered {
 /** The exit code of a shell that was not given what it should have been: EX_PROTOCOL. */
 const UNDELIVERED = 76;
 
-/** Its variables begin with the SHELL_PREFIX of catalog/secrets.ts: none of a server's may. */
+/**
+ * Where the bytes end too soon, the next line with a name is not there, and that is a failure. Its variables begin with the
+ * SHELL_PREFIX of catalog/secrets.ts: none of a server's may.
+ */
 const SHIM = `slipway_fail() { echo 'slipway: the secrets did not arrive' >&2; exit ${UNDELIVERED}; }
 while :; do
   IFS=' ' read -r slipway_name slipway_lines slipway_file || slipway_fail
   [ "$slipway_name" = . ] && break
-  IFS= read -r slipway_value || slipway_fail
+  IFS= read -r slipway_value
   while [ "$slipway_lines" -gt 1 ]; do
-    IFS= read -r slipway_line || slipway_fail
+    IFS= read -r slipway_line
     slipway_value="$slipway_value
 $slipway_line"
     slipway_lines=$((slipway_lines - 1))
@@ -41,7 +44,7 @@ $slipway_line"
     (umask 277 && printf %s "$slipway_value" >"$slipway_file") || slipway_fail
     slipway_value=$slipway_file
   fi
-  export "$slipway_name=$slipway_value" || slipway_fail
+  export "$slipway_name=$slipway_value"
 done
 exec "$@"`;
 

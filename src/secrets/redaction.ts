@@ -20,8 +20,15 @@ export class Redaction {
 		this.#patterns = [...forms.values()];
 	}
 
-	/** @param isCut whether something stood before the text */
-	apply(text: Buffer, isCut: boolean): Buffer {
+	/**
+	 * The end of the text, or all of it where there is no value to look for.
+	 *
+	 * @param isPart whether something stood before the text
+	 */
+	apply(whole: Buffer, isPart: boolean): Buffer {
+		if (this.#patterns.length === 0) return whole;
+		const text = whole.subarray(-SECRET_LIMITS.redactedWindowBytesMax);
+		const isCut = isPart || text.length < whole.length;
 		const ranges = this.#patterns.flatMap((pattern) => rangesOf(pattern, text, isCut));
 		if (ranges.length === 0) return text;
 		ranges.sort(([a], [b]) => a - b);

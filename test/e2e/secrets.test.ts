@@ -255,6 +255,8 @@ test('nothing that Slipway shows or keeps has a secret in it', async () => {
 	assertClean('what crosses the seam', JSON.stringify([stack.remote.state, await stack.remote.report()]));
 	assertClean('the log', Buffer.concat(logged));
 	assert.match(Buffer.concat(logged).toString(), /"message":"instance ended"/);
+	// Whoever reads the log is told which are missing.
+	assert.match(Buffer.concat(logged).toString(), /"server without its secrets".*"reason":"It needs \\"not_there\\"\."/);
 	const data = join(stack.folder, 'data');
 	const kept = readdirSync(data);
 	assert.ok(kept.length > 0);

@@ -117,6 +117,17 @@ test('a delivery that breaks off is no start, wherever it does', () => {
 	}
 });
 
+test('a file that cannot be written is no start, and the value is not told', () => {
+	const bytes = frame([{ variable: 'A', value: Buffer.from('canary'), file: '/nowhere/a' }]);
+	const { status, stdout, stderr } = spawnSync('/bin/sh', [...SHIM_ENTRYPOINT.slice(1), 'echo', 'started'], {
+		input: bytes,
+	});
+	assert.equal(stdout.toString(), '');
+	assert.equal(status, 76);
+	assert.match(stderr.toString(), /\/nowhere\/a[\s\S]*slipway: the secrets did not arrive\n$/);
+	assert.ok(!stderr.includes('canary'));
+});
+
 test('any value is unsealed as it was sealed', () => {
 	const key = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => Buffer.from(bytes));
 	fc.assert(
