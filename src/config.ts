@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { isNetwork } from './addresses.ts';
 import { SlipwayError } from './errors.ts';
+import { SECRET_NAME_PATTERN } from './ids.ts';
 import { INSTANCE_LIMITS, POLICY_LIMITS, SESSION_LIMITS, WARM_LIMITS } from './limits.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
 
@@ -221,6 +222,31 @@ export const SETTINGS = Object.freeze({
 		['launcher'],
 		'Folders of the host, separated by colons, below which the catalog may give servers folders. No link below one leads out of it.',
 	),
+	SLIPWAY_SECRETS_DIR: setting(
+		z
+			.string()
+			.default('./secrets')
+			.transform((value) => value.split(':').filter((item) => item !== ''))
+			.refine(
+				(items) => items.every((item) => /^\.?\//.test(item)),
+				'folders that begin with `/` or `./`, separated by colons',
+			),
+		'`./secrets`',
+		['launcher'],
+		'Folders, separated by colons, with a file for each secret of servers, which is looked at again as it changes; the first that has one counts. docs/secrets.md.',
+	),
+	SLIPWAY_SECRETS_STORE: setting(
+		z.string().default('.slipway/secrets'),
+		'the volume `secrets`',
+		['launcher'],
+		'The folder of the encrypted store, where `slipway secrets set` puts them.',
+	),
+	SLIPWAY_SECRETS_KEY_FILE: setting(
+		text,
+		'none',
+		['launcher'],
+		'A file with the key of the encrypted store, 64 hexadecimal digits (`openssl rand -hex 32`). The launcher and the command line must be able to read it.',
+	),
 	SLIPWAY_HOST_DIR: setting(
 		z.string().startsWith('/', 'an absolute path on the host').optional(),
 		'the folder of compose.yaml',
@@ -290,6 +316,21 @@ export const SETTINGS = Object.freeze({
 	),
 });
 
+/** What settings for one secret begin with: SLIPWAY_SECRET_<NAME> and SLIPWAY_SECRET_<NAME>_FILE. */
+const SECRET_PREFIX = 'SLIPWAY_SECRET_';
+const FILE_SUFFIX = '_FILE';
+
+/** Where secrets of servers come from. */
+export interface SecretsConfig {
+	/** What the environment says of one by its name: the value, or the file that has it. */
+	readonly environment: ReadonlyMap<string, { readonly value: string } | { readonly file: string }>;
+	/** Folders with a file for each, in the order in which they count. */
+	readonly folders: readonly string[];
+	/** The encrypted store. */
+	readonly storeDir: string;
+	readonly keyFile: string | undefined;
+}
+
 export interface Config {
 	readonly port: number;
 	readonly address: string;
@@ -325,6 +366,7 @@ export interface Config {
 	readonly warmBytesMax: number;
 	readonly catalogPath: string;
 	readonly mountRoots: readonly string[];
+	readonly secrets: SecretsConfig;
 	readonly hostDir: string | undefined;
 	readonly nodeImage: string;
 	readonly dockerSocket: string;
@@ -348,7 +390,7 @@ type Values = { [Name in keyof typeof SETTINGS]: (typeof SETTINGS)[Name] extends
 export function readConfig(environment: Readonly<Record<string, string | undefined>>): Config {
 	const problems: string[] = [];
 	for (const name of Object.keys(environment)) {
-		if (name.startsWith('SLIPWAY_') && !Object.hasOwn(SETTINGS, name))
+		if (name.startsWith('SLIPWAY_') && !name.startsWith(SECRET_PREFIX) && !Object.hasOwn(SETTINGS, name))
 			problems.push(`${name} is no setting of Slipway.`);
 	}
 	const values: Record<string, unknown> = {};
@@ -358,11 +400,32 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
 		// The value itself is not repeated: it may be a secret.
 		else problems.push(`${name} must be ${parsed.error.issues.map(({ message }) => message).join(', and ')}.`);
 	}
+	const secrets = readSecrets(environment, problems);
 	if (problems.length > 0) throw new SlipwayError('SLIPWAY_CONFIG_INVALID', { reason: problems.join(' ') });
-	return toConfig(values as Values);
+	return toConfig(values as Values, secrets);
 }
 
-function toConfig(values: Values): Config {
+/** What the environment says of single secrets. Problems name the setting and never its value. */
+function readSecrets(
+	environment: Readonly<Record<string, string | undefined>>,
+	problems: string[],
+): SecretsConfig['environment'] {
+	const secrets = new Map<string, { readonly value: string } | { readonly file: string }>();
+	for (const [setting, said = ''] of Object.entries(environment)) {
+		if (!setting.startsWith(SECRET_PREFIX) || said === '') continue;
+		const isFile = setting.endsWith(FILE_SUFFIX);
+		const upper = setting.slice(SECRET_PREFIX.length, isFile ? -FILE_SUFFIX.length : undefined);
+		const name = upper.toLowerCase();
+		if (upper !== name.toUpperCase() || upper === name || !SECRET_NAME_PATTERN.test(name))
+			problems.push(`${setting} names no secret: capital letters, digits and "_", a letter first.`);
+		else if (secrets.has(name))
+			problems.push(`${SECRET_PREFIX}${upper} and ${SECRET_PREFIX}${upper}_FILE are both set: set one.`);
+		else secrets.set(name, isFile ? { file: said } : { value: said });
+	}
+	return secrets;
+}
+
+function toConfig(values: Values, secrets: SecretsConfig['environment']): Config {
 	const publicUrl = (values.SLIPWAY_PUBLIC_URL ?? `http://localhost:${values.SLIPWAY_PORT}`).replace(/\/+$/, '');
 	const loopback = ['localhost', '127.0.0.1', '[::1]'];
 	const { host, origin } = new URL(publicUrl);
@@ -401,6 +464,12 @@ function toConfig(values: Values): Config {
 		warmBytesMax: values.SLIPWAY_WARM,
 		catalogPath: values.SLIPWAY_CATALOG,
 		mountRoots: Object.freeze(values.SLIPWAY_MOUNT_ROOTS),
+		secrets: Object.freeze({
+			environment: secrets,
+			folders: Object.freeze(values.SLIPWAY_SECRETS_DIR),
+			storeDir: values.SLIPWAY_SECRETS_STORE,
+			keyFile: values.SLIPWAY_SECRETS_KEY_FILE,
+		}),
 		hostDir: values.SLIPWAY_HOST_DIR,
 		nodeImage: values.SLIPWAY_NODE_IMAGE,
 		dockerSocket: values.SLIPWAY_DOCKER_SOCKET,

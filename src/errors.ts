@@ -507,7 +507,7 @@ export const ERRORS = Object.freeze({
 		502,
 		RPC_CODES.failed,
 		'warn',
-		'The image asks for what Slipway does not give.',
+		'The image asks for what Slipway does not give, or lacks what it needs.',
 		'See `data.reason`.',
 	),
 	SLIPWAY_PACKAGE_MISSING: row(
@@ -546,6 +546,20 @@ export const ERRORS = Object.freeze({
 		'warn',
 		'A folder that the server needs cannot be mounted.',
 		'See `data.reason`.',
+	),
+	SLIPWAY_SECRET_MISSING: row(
+		502,
+		RPC_CODES.failed,
+		'warn',
+		'A secret is not there.',
+		'Give the secret that `data.reason` names; docs/secrets.md says where.',
+	),
+	SLIPWAY_SECRET_INVALID: row(
+		502,
+		RPC_CODES.failed,
+		'warn',
+		'A secret cannot be used.',
+		'See `data.reason`; docs/secrets.md says what a secret may be.',
 	),
 	SLIPWAY_SPEC_DRIFT: row(
 		502,

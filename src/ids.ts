@@ -19,3 +19,9 @@ export const NOBODY = '' as PrincipalId;
 
 /** Names fit a URL's path, a container's name, a label and a metric without quoting; `__` joins names of tools. */
 export const SERVER_NAME_PATTERN = /^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$/;
+
+/**
+ * Names of secrets fit a file's name and, in capital letters, a variable's: SLIPWAY_SECRET_<NAME>. None ends in `_file`,
+ * since SLIPWAY_SECRET_<NAME>_FILE says where one is.
+ */
+export const SECRET_NAME_PATTERN = /^(?!.*_file$)[a-z][a-z0-9_]{0,62}$/;

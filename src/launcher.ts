@@ -61,6 +61,7 @@ export async function startLauncher({
 		hostDir: config.hostDir,
 		fallbackHostDir: workDir,
 		mountRoots: config.mountRoots,
+		secrets: config.secrets,
 		...(egress === undefined ? {} : { egress }),
 	});
 	const server = socketPath === undefined ? undefined : new LauncherServer({ launcher, socketPath, log });

@@ -350,6 +350,25 @@ export const CATALOG_LIMITS = Object.freeze({
 	toolPatternCharsMax: 128,
 });
 
+/** Secrets of servers. */
+export const SECRET_LIMITS = Object.freeze({
+	/** Of one value. A variable of 128 KiB is the kernel's own bound. */
+	valueBytesMax: 64 * KIB,
+	/** Of one value: some shells take time in the square of that. */
+	valueLinesMax: 4096,
+	perServerMax: 32,
+	/** Of the values of one server together: half of what the kernel takes of variables and arguments. */
+	serverBytesMax: 1 * MIB,
+	/** How often it is looked whether one is another now; a start looks by itself. */
+	pollIntervalMs: 2_000,
+	/** Shorter values are not looked for in stderr. */
+	redactedBytesMin: 8,
+	/** What is looked through of stderr, and shown at most: several times the tail, so that no work grows with the ring. */
+	redactedWindowBytesMax: 16 * KIB,
+	/** The files of one Instance are in memory; so are pages that are not full. */
+	filesBytesMax: 2 * MIB,
+});
+
 /** The seam between gateway and launcher. */
 export const LAUNCHER_LIMITS = Object.freeze({
 	/** A state push is a whole state; they are sent no more often than this. */

@@ -25,6 +25,7 @@ Verbs
   keys       makes, lists, rotates and revokes API keys                <create | list | rotate | revoke> [name]
   audit      whether the audit is whole, and what it says               <verify | show | tail> [--json]
   approve    shows and approves definitions of tools that changed        [server] [tool]
+  secrets    keeps secrets of servers in the encrypted store           <set | list | remove> [name]
   health     whether a role is well; for health checks                  [--launcher <socket> | --egress]
   version    the version
 
@@ -54,6 +55,10 @@ async function run(verb: string | undefined, invocation: Invocation): Promise<Ex
 		case 'approve': {
 			const { approve } = await import('./cli/approve.ts');
 			return approve(invocation);
+		}
+		case 'secrets': {
+			const { secrets } = await import('./cli/secrets.ts');
+			return secrets(invocation);
 		}
 		case 'health': {
 			const { health } = await import('./cli/health.ts');
@@ -114,6 +119,7 @@ try {
 		args,
 		environment: process.env,
 		workDir: process.cwd(),
+		input: () => process.stdin,
 		version,
 		print: (text) => process.stdout.write(`${text}\n`),
 		...listenForSignals(),

@@ -22,6 +22,16 @@ export interface Mount {
 	readonly readOnly: boolean;
 }
 
+/** A secret that a server is given. Its value is nowhere in the catalog. */
+export interface Secret {
+	/** The environment variable that gets the value, or the path of the file. */
+	readonly variable: string;
+	/** SECRET_NAME_PATTERN. */
+	readonly name: string;
+	/** An absolute path in the container, for a server that reads files. */
+	readonly file?: string;
+}
+
 export interface Resources {
 	readonly memoryBytes: number;
 	/** Billionths of a CPU. */
@@ -55,6 +65,7 @@ export interface Server {
 	/** What follows the command, or the arguments of the package's bin. */
 	readonly args: readonly string[];
 	readonly env: Readonly<Record<string, string>>;
+	readonly secrets: readonly Secret[];
 	readonly volumes: readonly Volume[];
 	readonly mounts: readonly Mount[];
 	/** What it may reach, as in the file: `host:port` or `*.host:port`. Empty: it has no network. */

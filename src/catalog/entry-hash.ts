@@ -19,12 +19,12 @@ const NOT_OF_CONTAINERS: ReadonlySet<string> = new Set([
 /**
  * A name for the containers that an entry and an image make together, as `sha256:…`: the same for the same two, whichever
  * process asks, and another as soon as anything in either is that makes another container. An image that is not known yet,
- * undefined, counts as one of its own.
+ * undefined, counts as one of its own. Where the entry names secrets, `secrets` stands for their values.
  *
  * It is not the hash on the container (specHash): that one depends on what the engine calls the volumes.
  */
-export function hashEntry(server: Server, imageId: string | undefined): string {
+export function hashEntry(server: Server, imageId: string | undefined, secrets?: string): string {
 	const made = Object.fromEntries(Object.entries(server).filter(([member]) => !NOT_OF_CONTAINERS.has(member)));
-	const text = JSON.stringify([made, imageId ?? null]);
+	const text = JSON.stringify([made, imageId ?? null, ...(secrets === undefined ? [] : [secrets])]);
 	return `sha256:${createHash('sha256').update(text).digest('hex')}`;
 }

@@ -125,6 +125,9 @@ function toServer(name: string, entry: ServerFile): Server {
 		command: entry.command ?? [],
 		args: entry.args,
 		env: entry.env,
+		secrets: Object.entries(entry.secrets).map(([variable, secret]) =>
+			typeof secret === 'string' ? { variable, name: secret } : { variable, name: secret.secret, file: secret.file },
+		),
 		volumes: entry.volumes,
 		mounts: entry.mounts,
 		egress: entry.egress,

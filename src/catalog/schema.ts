@@ -5,11 +5,12 @@
  * are refused: what a container may do is not the file's to say.
  */
 import { z } from 'zod';
-import { SERVER_NAME_PATTERN } from '../ids.ts';
-import { CATALOG_LIMITS, INSTANCE_LIMITS, POLICY_LIMITS, SESSION_LIMITS } from '../limits.ts';
+import { SECRET_NAME_PATTERN, SERVER_NAME_PATTERN } from '../ids.ts';
+import { CATALOG_LIMITS, INSTANCE_LIMITS, POLICY_LIMITS, SECRET_LIMITS, SESSION_LIMITS } from '../limits.ts';
 import { EGRESS_PATTERN, explainEgress } from './egress.ts';
 import { explainMountSource, explainTarget, isAtOrBelow } from './paths.ts';
 import { quote } from './quote.ts';
+import { explainVariable, SECRET_FILE_PATTERN, SECRET_FILES } from './secrets.ts';
 import { explainImage, explainNpm, IMAGE_PATTERN, NPM_PATTERN, parseNpm } from './sources.ts';
 
 const MS_PER_SECOND = 1000;
@@ -52,6 +53,29 @@ const mountShape = {
 		),
 	target: target.describe('Where it appears in the container: an absolute path.'),
 	readOnly: z.boolean().default(true).describe('Whether the server may only read it.'),
+};
+
+const variableName = text(CATALOG_LIMITS.envNameCharsMax).regex(
+	/^[A-Za-z_][A-Za-z0-9_]*$/,
+	'is not the name of a variable. Write letters, digits and "_", no digit first',
+);
+
+const secretName = z
+	.string()
+	.regex(
+		SECRET_NAME_PATTERN,
+		'is not the name of a secret. Write 1 to 63 of a-z, 0-9 and "_", a letter first, and not "_file" at the end',
+	);
+
+const secretShape = {
+	secret: secretName.describe('The name of the secret.'),
+	file: z
+		.string()
+		.regex(
+			SECRET_FILE_PATTERN,
+			`is not a place for a secret. Write "${SECRET_FILES}/" and the name of the file, as in "${SECRET_FILES}/token"`,
+		)
+		.describe('The file in the container, in memory, that has the value; the variable gets its path.'),
 };
 
 const resourcesShape = {
@@ -131,17 +155,24 @@ const serverShape = {
 		.default([])
 		.describe("The arguments of the package's program, or what follows the command."),
 	env: z
-		.record(
-			text(CATALOG_LIMITS.envNameCharsMax).regex(
-				/^[A-Za-z_][A-Za-z0-9_]*$/,
-				'is not the name of a variable. Write letters, digits and "_", no digit first',
-			),
-			text(CATALOG_LIMITS.envValueCharsMax).regex(NO_NUL, 'has a NUL character in it. Remove it'),
-		)
+		.record(variableName, text(CATALOG_LIMITS.envValueCharsMax).regex(NO_NUL, 'has a NUL character in it. Remove it'))
 		.superRefine((value, context) => complainCount(context, value, CATALOG_LIMITS.envMax))
 		.meta({ maxProperties: CATALOG_LIMITS.envMax })
 		.default({})
 		.describe('Environment variables of the server; not for secrets, which `docker inspect` would show.'),
+	secrets: z
+		.record(
+			variableName,
+			z.union([secretName, z.strictObject(secretShape)], {
+				error: 'must be the name of a secret, or {"secret": …, "file": …} with its name and its place',
+			}),
+		)
+		.superRefine((value, context) => complainCount(context, value, SECRET_LIMITS.perServerMax))
+		.meta({ maxProperties: SECRET_LIMITS.perServerMax })
+		.default({})
+		.describe(
+			'Secrets by the environment variable that gets each: its name, or its name and the file that has the value. Values are kept elsewhere: docs/secrets.md.',
+		),
 	volumes: z
 		.array(z.strictObject(volumeShape))
 		.max(CATALOG_LIMITS.volumesMax)
@@ -242,6 +273,7 @@ const server = z
 		complainOverlap(context, entry);
 		complainReplicas(context, entry);
 		complainRepeats(context, entry);
+		complainSecrets(context, entry);
 	})
 	.meta({
 		oneOf: [{ required: ['npm'] }, { required: ['image'] }],
@@ -301,6 +333,7 @@ export function knownFields(path: readonly PropertyKey[]): readonly string[] {
 	if (path[2] === 'audit') return Object.keys(auditShape);
 	if (path[2] === 'volumes') return Object.keys(volumeShape);
 	if (path[2] === 'mounts') return Object.keys(mountShape);
+	if (path[2] === 'secrets' && path.length === 4) return Object.keys(secretShape);
 	return [];
 }
 
@@ -351,6 +384,19 @@ function complainRepeats(context: z.RefinementCtx, { egress }: ServerFile): void
 	for (const [index, line] of egress.entries()) {
 		if (egress.indexOf(line) < index)
 			complain(context, `${quote(line)} stands here twice. Remove one of them`, ['egress', index]);
+	}
+}
+
+function complainSecrets(context: z.RefinementCtx, { env, secrets }: ServerFile): void {
+	const files = new Set<string>();
+	for (const [variable, secret] of Object.entries(secrets)) {
+		const path = ['secrets', variable];
+		complain(context, explainVariable(variable), path);
+		if (Object.hasOwn(env, variable)) complain(context, 'stands in "env" too. Remove one of them', path);
+		if (typeof secret === 'string') continue;
+		if (files.has(secret.file))
+			complain(context, `${quote(secret.file)} stands here twice. Choose another`, [...path, 'file']);
+		files.add(secret.file);
 	}
 }
 

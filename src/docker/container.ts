@@ -12,6 +12,7 @@ import type { Channel, InstanceEnd, Patience } from '../channel.ts';
 import { SlipwayError } from '../errors.ts';
 import type { ContainerId, InstanceId, ServerName } from '../ids.ts';
 import { ENGINE_LIMITS, INSTANCE_LIMITS, STDIO_LIMITS } from '../limits.ts';
+import { frame, SHELL } from '../secrets/delivery.ts';
 import { attach } from './attach.ts';
 import { findDrift } from './drift.ts';
 import { type Engine, EngineRefusal } from './engine.ts';
@@ -42,13 +43,21 @@ export async function startContainer(
 	const waiting = new AbortController();
 	try {
 		using _ = addAbortListener(signal, () => waiting.abort(signal.reason));
-		const [inspected, { exit }] = await Promise.all([
+		const [inspected, { exit }, hasShell] = await Promise.all([
 			engine.call((docker) => docker.getContainer(id).inspect(), { signal }),
 			waitFor(engine.socketPath, id, { condition: 'next-exit', signal: waiting.signal }),
+			spec.secrets.length === 0 || findShell(engine, id),
 		]);
 		const drift = findDrift(spec.body, inspected);
 		if (drift !== undefined) throw new SlipwayError('SLIPWAY_SPEC_DRIFT', { server: spec.server, reason: drift });
+		if (!hasShell)
+			throw new SlipwayError('SLIPWAY_IMAGE_REFUSED', {
+				server: spec.server,
+				reason: `It has no ${SHELL}, which a server is handed its secrets by.`,
+			});
 		const socket = await attach(engine.socketPath, id, signal);
+		// Before any byte of whoever gets the channel; the engine keeps them until the container runs.
+		if (spec.secrets.length > 0) socket.write(frame(spec.secrets));
 		const channel = new ContainerChannel(dependencies, { id, spec, socket, exit, waiting });
 		try {
 			await engine.call((docker) => docker.getContainer(id).start(), { signal });
@@ -62,6 +71,11 @@ export async function startContainer(
 		await removeContainer(engine, id);
 		throw explainStart(error, spec);
 	}
+}
+
+/** Whether there is a shell in a container that need not run. Without one, `exec` would fail in words of the engine's init. */
+async function findShell(engine: Engine, id: ContainerId): Promise<boolean> {
+	return (await engine.callIfThere((docker) => docker.getContainer(id).infoArchive({ path: SHELL }))) !== undefined;
 }
 
 /** Removes a container with its anonymous volumes, running or not. Resolves also when it was gone, or the engine is. */
@@ -145,7 +159,7 @@ export class ContainerChannel implements Channel {
 	readonly #engine: Engine;
 	readonly #oomWatch: OomWatch;
 	readonly #socket: Socket;
-	readonly #stderr = new StderrRing();
+	readonly #stderr: StderrRing;
 	readonly #exit: Promise<Exit | undefined>;
 	readonly #waiting: AbortController;
 	#frameProblem: string | undefined;
@@ -158,6 +172,10 @@ export class ContainerChannel implements Channel {
 		this.server = spec.server;
 		this.instance = spec.instance;
 		this.spec = spec.entryHash;
+		this.#stderr = new StderrRing(
+			STDIO_LIMITS.stderrRingBytesMax,
+			spec.secrets.map(({ value }) => value),
+		);
 		this.#engine = engine;
 		this.#oomWatch = oomWatch;
 		this.#socket = socket;

@@ -34,6 +34,7 @@ const NEVER_SET = [
 
 const CONFIG_FIELDS = [
 	'Image',
+	'Entrypoint',
 	'Cmd',
 	'User',
 	'Tty',

@@ -11,6 +11,9 @@ export interface PreparedImage {
 	readonly id: string;
 	/** Paths that it declares as volumes. */
 	readonly volumePaths: readonly string[];
+	/** What it runs by itself: Docker's Entrypoint and Cmd. */
+	readonly entrypoint: readonly string[];
+	readonly command: readonly string[];
 	/** The registry's integrity of the package in it, where it was made from one. */
 	readonly integrity?: string;
 }
@@ -31,8 +34,14 @@ export async function inspectImage(
 		reference,
 		id: found.Id,
 		volumePaths: Object.keys(found.Config.Volumes ?? {}),
+		entrypoint: wordsOf(found.Config.Entrypoint),
+		command: wordsOf(found.Config.Cmd),
 		...(integrity === undefined ? {} : { integrity }),
 	};
+}
+
+function wordsOf(words: string | readonly string[] | null | undefined): readonly string[] {
+	return typeof words === 'string' ? [words] : (words ?? []);
 }
 
 /**

@@ -169,6 +169,7 @@ function resolverSpec({
 		entryHash: '',
 		containerName: `slipway-resolver-${instance.slice(0, 8)}`,
 		hostFolders: {},
+		secrets: [],
 		body: {
 			...stdio(),
 			Image: baseId,

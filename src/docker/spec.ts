@@ -10,8 +10,11 @@ import { createHash } from 'node:crypto';
 import type { ContainerCreateOptions, HostConfig } from 'dockerode';
 import type { Server } from '../catalog/catalog.ts';
 import { hashEntry } from '../catalog/entry-hash.ts';
+import { SECRET_FILES } from '../catalog/secrets.ts';
 import { SlipwayError } from '../errors.ts';
 import type { InstanceId, ServerName } from '../ids.ts';
+import { SECRET_LIMITS } from '../limits.ts';
+import { type Delivered, SHIM_ENTRYPOINT } from '../secrets/delivery.ts';
 import { LABELS } from './labels.ts';
 
 /** The image as the engine has it. */
@@ -20,6 +23,9 @@ export interface SpecImage {
 	readonly id: string;
 	/** Paths that the image declares as volumes. */
 	readonly volumePaths: readonly string[];
+	/** What it runs by itself: Docker's Entrypoint and Cmd. */
+	readonly entrypoint: readonly string[];
+	readonly command: readonly string[];
 }
 
 /** A folder of the host, as a place in a volume. */
@@ -50,6 +56,8 @@ export interface SpecContext {
 	readonly volumeNames: readonly string[];
 	/** There where the entry names hosts; without it there is no network at all. */
 	readonly egress?: Egress;
+	/** There where the entry names secrets. */
+	readonly secrets?: { readonly delivered: readonly Delivered[]; readonly fingerprint: string };
 }
 
 export interface ContainerSpec {
@@ -61,6 +69,8 @@ export interface ContainerSpec {
 	/** The folders of the host behind its volumes, by the volume's name: for words about what went wrong. */
 	readonly hostFolders: Readonly<Record<string, string>>;
 	readonly body: ContainerCreateOptions & { readonly HostConfig: HostConfig };
+	/** What its entry point waits for on stdin. Nothing of the values is in the body. */
+	readonly secrets: readonly Delivered[];
 }
 
 /** The hash of everything in a body that is not a label: two Instances with the same hash are alike. */
@@ -72,14 +82,14 @@ export function specHash(body: ContainerCreateOptions): string {
 /**
  * The specification of one Instance.
  *
- * @throws SlipwayError SLIPWAY_IMAGE_REFUSED when the image declares a volume where none can be covered
+ * @throws SlipwayError SLIPWAY_IMAGE_REFUSED when the image declares a volume where none can be covered;
+ *   SLIPWAY_COMMAND_INVALID when there is nothing to run
  */
 export function buildSpec(server: Server, image: SpecImage, context: SpecContext): ContainerSpec {
 	const { instance } = context;
-	const command = [...server.command, ...server.args];
 	const body: ContainerSpec['body'] = {
 		Image: image.id,
-		...(command.length > 0 ? { Cmd: command } : {}),
+		...program(server, image),
 		User: `${server.user.uid}:${server.user.gid}`,
 		Env: [
 			'HOME=/tmp',
@@ -112,11 +122,21 @@ export function buildSpec(server: Server, image: SpecImage, context: SpecContext
 	return {
 		server: server.name,
 		instance,
-		entryHash: hashEntry(server, image.id),
+		entryHash: hashEntry(server, image.id, context.secrets?.fingerprint),
 		containerName: `slipway-${server.name}-${instance.slice(0, 8)}`,
 		hostFolders: Object.fromEntries(context.mountPlaces.map(({ volume, root }) => [volume, root])),
 		body,
+		secrets: context.secrets?.delivered ?? [],
 	};
+}
+
+/** What runs. With secrets it is a shell, which takes them in and then becomes what would have run without. */
+function program(server: Server, image: SpecImage): Pick<ContainerCreateOptions, 'Entrypoint' | 'Cmd'> {
+	const command = [...server.command, ...server.args];
+	if (server.secrets.length === 0) return command.length > 0 ? { Cmd: command } : {};
+	const words = [...image.entrypoint, ...(command.length > 0 ? command : image.command)];
+	if (words.length === 0) throw new SlipwayError('SLIPWAY_COMMAND_INVALID', { server: server.name });
+	return { Entrypoint: [...SHIM_ENTRYPOINT], Cmd: words };
 }
 
 /**
@@ -179,6 +199,11 @@ export function tmpfsOptions(bytes: number): string {
 	return `rw,noexec,nosuid,nodev,size=${bytes},nr_inodes=8192,mode=1777`;
 }
 
+/** For files that nobody but the server's user may look at. */
+function secretFilesOptions({ user: { uid, gid } }: Server): string {
+	return `rw,noexec,nosuid,nodev,size=${SECRET_LIMITS.filesBytesMax},nr_inodes=64,mode=0700,uid=${uid},gid=${gid}`;
+}
+
 /**
  * A volume that an image declares would be writable, unbounded and on the host's disk, read-only root or not.
  * Each is covered by a memory file system, unless the catalog mounts something there.
@@ -197,6 +222,7 @@ function tmpfs(server: Server, image: SpecImage): Record<string, string> {
 		}
 		if (!mounted.has(path)) covered[path] = options;
 	}
+	if (server.secrets.some(({ file }) => file !== undefined)) covered[SECRET_FILES] = secretFilesOptions(server);
 	return covered;
 }
 

@@ -63,7 +63,8 @@ export interface ServerView {
 	readonly preparation: Preparation;
 	/**
 	 * What an Instance would be made of now, as `sha256:…`: the same while image and catalog entry are, but for what has
-	 * nothing to do with containers, across restarts too, and another at any other change of either. Until the preparation is `ready` it is a hash of the entry alone, so that
+	 * nothing to do with containers, across restarts too, and another at any other change of either. With secrets it is
+	 * another with other values too, and in each run of the launcher. Until the preparation is `ready` it is a hash of the entry alone, so that
 	 * two of them say something about the image only where both were.
 	 */
 	readonly spec: string;

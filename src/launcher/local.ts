@@ -10,6 +10,7 @@ import type { Catalog, Server, Source } from '../catalog/catalog.ts';
 import { hashEntry } from '../catalog/entry-hash.ts';
 import { resolveMount } from '../catalog/mounts.ts';
 import type { Channel } from '../channel.ts';
+import type { SecretsConfig } from '../config.ts';
 import { type ContainerChannel, type ContainerDependencies, startContainer } from '../docker/container.ts';
 import { type Engine, explainRefusal } from '../docker/engine.ts';
 import { ensureImage, type PreparedImage } from '../docker/images.ts';
@@ -23,6 +24,7 @@ import { SlipwayError, toSlipwayError } from '../errors.ts';
 import type { InstanceId, ServerName } from '../ids.ts';
 import { ENGINE_LIMITS, INSTANCE_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
+import { Secrets, type ServerSecrets } from '../secrets/secrets.ts';
 import type { InstanceReport, Launcher, LauncherState, Preparation, ServerView } from './contract.ts';
 import { EgressNetworks, type EgressOptions } from './egress.ts';
 import { describeSource, type PreparationContext, Preparations } from './preparations.ts';
@@ -48,6 +50,8 @@ export interface LocalLauncherOptions {
 	readonly fallbackHostDir: string;
 	/** Folders on the host, absolute or relative to hostDir, below which servers may be given folders. */
 	readonly mountRoots: readonly string[];
+	/** Where secrets of servers come from. */
+	readonly secrets: SecretsConfig;
 	/** The way to the egress role. Without one, servers that name hosts are not started. */
 	readonly egress?: EgressOptions;
 }
@@ -79,9 +83,10 @@ export class LocalLauncher implements Launcher {
 	/** The starts under way; one that is aborted still has a container to remove. */
 	readonly #starts = new Set<Promise<Channel>>();
 	/** The latest hash of each entry: the state is asked for much more often than it changes. */
-	readonly #specs = new WeakMap<Server, { readonly imageId: string | undefined; readonly spec: string }>();
+	#specs = new WeakMap<Server, { readonly imageId: string | undefined; readonly spec: string }>();
 	readonly #quotas: Quotas;
 	readonly #egress: EgressNetworks;
+	readonly #secrets: Secrets;
 	#catalog: Catalog;
 	#catalogRevision = 1;
 	#catalogProblem: string | undefined;
@@ -107,6 +112,14 @@ export class LocalLauncher implements Launcher {
 			catalog: options.catalog,
 			onChange: () => this.#changed(),
 		});
+		this.#secrets = new Secrets({
+			sources: options.secrets,
+			catalog: options.catalog,
+			onChange: () => {
+				this.#specs = new WeakMap();
+				this.#changed();
+			},
+		});
 		this.#preparations = new Preparations({
 			prepare: (source, context) =>
 				this.#prepare(source, context).catch((error) => Promise.reject(explainRefusal(error))),
@@ -123,6 +136,7 @@ export class LocalLauncher implements Launcher {
 			this.#changed();
 		});
 		if (engine.state.reachable) this.#engineFound();
+		this.#secrets.start();
 		this.#changed();
 		this.#sweepTimer = setInterval(() => void this.#sweep(), ENGINE_LIMITS.sweepIntervalMs);
 	}
@@ -158,6 +172,7 @@ export class LocalLauncher implements Launcher {
 		this.#catalogRevision += 1;
 		this.#catalogProblem = undefined;
 		this.#egress.setCatalog(catalog);
+		this.#secrets.setCatalog(catalog);
 		if (this.#options.engine.state.reachable) this.#preparations.require(this.#enabled());
 		this.#changed();
 	}
@@ -195,6 +210,7 @@ export class LocalLauncher implements Launcher {
 	async stop(): Promise<void> {
 		this.#stopping.abort(new SlipwayError('SLIPWAY_DRAINING'));
 		clearInterval(this.#sweepTimer);
+		this.#secrets.stop();
 		this.#unsubscribe?.();
 		await Promise.all([this.#preparations.stop(), Promise.allSettled(this.#starts)]);
 		await Promise.all([...this.#live.values()].map((channel) => channel.stop('prompt')));
@@ -239,7 +255,7 @@ export class LocalLauncher implements Launcher {
 		const imageId = preparation.kind === 'ready' ? preparation.imageId : undefined;
 		const known = this.#specs.get(server);
 		if (known !== undefined && known.imageId === imageId) return known.spec;
-		const spec = hashEntry(server, imageId);
+		const spec = hashEntry(server, imageId, this.#secrets.fingerprint(server));
 		this.#specs.set(server, { imageId, spec });
 		return spec;
 	}
@@ -321,9 +337,22 @@ export class LocalLauncher implements Launcher {
 		return { engine: this.#options.engine, oomWatch: this.#oomWatch };
 	}
 
+	/** Told to the operator as well: the caller may be nobody. */
+	#secretsOf(server: Server): ServerSecrets | undefined {
+		try {
+			return this.#secrets.resolve(server);
+		} catch (cause) {
+			const { code, details } = toSlipwayError(cause);
+			this.#options.log.warn('server without its secrets', { server: server.name, code, reason: details.reason ?? '' });
+			throw cause;
+		}
+	}
+
 	async #launch(server: Server, options: StartOptions): Promise<Channel> {
 		const { signal } = options;
 		await this.#identityNow();
+		// Told before anything is waited for; what counts is what is there when it starts.
+		this.#secretsOf(server);
 		const image = await this.#waitForImage(server, signal);
 		await this.#egress.ready(server, signal);
 		try {
@@ -375,6 +404,7 @@ export class LocalLauncher implements Launcher {
 				mountPlaces.push({ volume: await ensureRootVolume(engine, root, context), root, subpath });
 			}
 			const volumeNames = await ensureVolumes(engine, server, context);
+			const secrets = this.#secretsOf(server);
 			const egress = await this.#egress.join(server, instance, { gateway, boot: this.#boot, signal });
 			const spec = buildSpec(server, image, {
 				gateway,
@@ -383,6 +413,7 @@ export class LocalLauncher implements Launcher {
 				mountPlaces,
 				volumeNames,
 				...(egress === undefined ? {} : { egress }),
+				...(secrets === undefined ? {} : { secrets }),
 			});
 			const channel = await startContainer(this.#dependencies(), spec, signal);
 			this.#enter(channel);

@@ -129,6 +129,7 @@ function roleSpec(gatewayId: string, image: string, network: string): ContainerS
 		containerName: `${gatewayId}-egress-${randomBytes(3).toString('hex')}`,
 		entryHash: '',
 		hostFolders: {},
+		secrets: [],
 		body: {
 			...body,
 			HostConfig: { AutoRemove: true, Init: true, ReadonlyRootfs: true, CapDrop: ['ALL'], NetworkMode: network },

@@ -18,6 +18,7 @@ import { type ErrorCode, SlipwayError } from '../../src/errors.ts';
 import type { InstanceId, ServerName } from '../../src/ids.ts';
 import { LocalLauncher, type LocalLauncherOptions } from '../../src/launcher/local.ts';
 import { SILENT_LOG } from '../../src/log.ts';
+import { NO_SECRETS } from './fixtures.ts';
 
 export const ENGINE_SOCKET = '/var/run/docker.sock';
 export const NODE_IMAGE = 'node:26-trixie-slim';
@@ -126,6 +127,7 @@ export async function openBench(servers: readonly Server[] | Catalog, options: B
 		hostDir: '/nowhere',
 		fallbackHostDir: '/nowhere',
 		mountRoots: [],
+		secrets: NO_SECRETS,
 		...options.launcher,
 	});
 	launcher.start();

@@ -2,8 +2,17 @@
 import { readFile } from 'node:fs/promises';
 import Docker from 'dockerode';
 import { type Catalog, createCatalog, type Server } from '../../src/catalog/catalog.ts';
+import type { SecretsConfig } from '../../src/config.ts';
 import type { ServerName } from '../../src/ids.ts';
 import { INSTANCE_LIMITS } from '../../src/limits.ts';
+
+/** Where there are no secrets. */
+export const NO_SECRETS: SecretsConfig = {
+	environment: new Map(),
+	folders: [],
+	storeDir: '/nowhere',
+	keyFile: undefined,
+};
 
 /** The image of this very test run: it has the fixtures at /app/test/fixtures and what they import. */
 export async function fixtureImage(): Promise<string> {
@@ -23,6 +32,7 @@ export function server(name: string, source: Server['source'], overrides: Partia
 		command: [],
 		args: [],
 		env: {},
+		secrets: [],
 		volumes: [],
 		mounts: [],
 		egress: [],

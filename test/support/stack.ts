@@ -17,6 +17,7 @@ import { LocalLauncher, type LocalLauncherOptions } from '../../src/launcher/loc
 import { LauncherServer } from '../../src/launcher/server.ts';
 import { type Log, SILENT_LOG } from '../../src/log.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
+import { NO_SECRETS } from './fixtures.ts';
 
 export const API_KEY = 'a-key-for-tests-0123456789';
 
@@ -31,6 +32,8 @@ export interface StackOptions {
 export interface Stack {
 	/** `http://127.0.0.1:<port>`. */
 	readonly url: string;
+	/** Where it keeps what it keeps: the socket, and the store in `data`. */
+	readonly folder: string;
 	/** Its label on everything that it makes. */
 	readonly gatewayId: string;
 	readonly launcher: LocalLauncher;
@@ -64,6 +67,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 		hostDir: '/nowhere',
 		fallbackHostDir: '/nowhere',
 		mountRoots: [],
+		secrets: NO_SECRETS,
 		...options.launcher,
 	});
 	const socketPath = join(folder, 'launcher.sock');
@@ -91,6 +95,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 	const containers = (): Promise<Docker.ContainerInfo[]> => docker.listContainers({ all: true, filters });
 	return {
 		url,
+		folder,
 		gatewayId,
 		launcher,
 		remote,

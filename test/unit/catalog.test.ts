@@ -55,6 +55,7 @@ test('an entry with nothing but a source has every default', () => {
 		command: [],
 		args: [],
 		env: {},
+		secrets: [],
 		volumes: [],
 		mounts: [],
 		egress: [],
@@ -76,6 +77,7 @@ test('an entry with every field keeps every field', () => {
 		command: ['serve'],
 		args: ['--fast', ''],
 		env: { A: '1', constructor: 'inert' },
+		secrets: { TOKEN: 'github_token', KEY_FILE: { secret: 'key', file: '/run/secrets/key.pem' } },
 		volumes: [{ name: 'one', target: '/var/lib/one' }],
 		mounts: [
 			{ source: './data', target: '/files' },
@@ -105,6 +107,10 @@ test('an entry with every field keeps every field', () => {
 		command: ['serve'],
 		args: ['--fast', ''],
 		env: { A: '1', constructor: 'inert' },
+		secrets: [
+			{ variable: 'TOKEN', name: 'github_token' },
+			{ variable: 'KEY_FILE', name: 'key', file: '/run/secrets/key.pem' },
+		],
 		volumes: [{ name: 'one', target: '/var/lib/one' }],
 		mounts: [
 			{ source: './data', target: '/files', readOnly: true },
@@ -145,6 +151,44 @@ test('a shared server has two replicas at most unless it says otherwise, and any
 	assert.match(message, / servers\.one\.replicas\.min: is more than "max", 2\./);
 });
 
+const WRONG_SECRETS: readonly (readonly [secrets: unknown, message: RegExp])[] = [
+	[{ TOKEN: 'GitHub' }, / servers\.one\.secrets\.TOKEN: is not the name of a secret\. /],
+	[{ TOKEN: 'token_file' }, / servers\.one\.secrets\.TOKEN: is not the name of a secret\. /],
+	[{ TOKEN: '../token' }, / servers\.one\.secrets\.TOKEN: is not the name of a secret\. /],
+	[{ TOKEN: 7 }, / servers\.one\.secrets\.TOKEN: must be the name of a secret, or /],
+	[
+		{ TOKEN: { secret: 'token' } },
+		/ servers\.one\.secrets\.TOKEN(?:\.file)?: (?:is missing|must be the name of a secret, or) /,
+	],
+	[
+		{ TOKEN: { secret: 'token', file: '/etc/passwd' } },
+		/\.file: is not a place for a secret\. Write "\/run\/secrets\//,
+	],
+	[{ TOKEN: { secret: 'token', file: '/run/secrets/..' } }, /\.file: is not a place for a secret\. /],
+	[{ TOKEN: { secret: 'token', file: '/run/secrets/a b' } }, /\.file: is not a place for a secret\. /],
+	[{ 'A-B': 'token' }, /is not the name of a variable\. /],
+	[{ IFS: 'token' }, / servers\.one\.secrets\.IFS: "IFS" is a variable of the shell /],
+	[{ slipway_value: 'token' }, / servers\.one\.secrets\.slipway_value: "slipway_value" is a variable of the shell /],
+	[{ A: 'token', PLAIN: 'token' }, / servers\.one\.secrets\.PLAIN: stands in "env" too\. /],
+	[
+		{ A: { secret: 'a', file: '/run/secrets/x' }, B: { secret: 'b', file: '/run/secrets/x' } },
+		/ servers\.one\.secrets\.B\.file: "\/run\/secrets\/x" stands here twice\. /,
+	],
+	[
+		Object.fromEntries(Array.from({ length: 33 }, (_, index) => [`A${index}`, 'token'])),
+		/ has 33 entries\. Keep at most 32\./,
+	],
+];
+
+for (const [secrets, message] of WRONG_SECRETS) {
+	test(`secrets that cannot be handed over are refused: ${JSON.stringify(secrets).slice(0, 60)}`, () => {
+		assert.match(
+			messageOf(() => parseServer({ ...PACKAGE, env: { PLAIN: '1' }, secrets })),
+			message,
+		);
+	});
+}
+
 test('a user without a group has the group of its own number', () => {
 	assert.deepEqual(parseServer({ ...PACKAGE, user: '10001' }).user, { uid: 10001, gid: 10001 });
 });
@@ -162,7 +206,7 @@ test('a message names the file, the line and column, the place, the fix and the 
 	const text = '{\n  "servers": {\n    "memory": {\n      "npmm": "one@1.0.0"\n    }\n  }\n}\n';
 	assert.equal(
 		messageOf(() => parseCatalog(text, 'catalog.json')),
-		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, image, title, description, command, args, env, volumes, mounts, egress, resources, user, callTimeout, idleStop, snapshot, callsPerMinute, tools, audit, pin, warm, isolation, replicas, enabled; did you mean "npm"?',
+		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, image, title, description, command, args, env, secrets, volumes, mounts, egress, resources, user, callTimeout, idleStop, snapshot, callsPerMinute, tools, audit, pin, warm, isolation, replicas, enabled; did you mean "npm"?',
 	);
 });
 
@@ -535,7 +579,7 @@ test('an entry’s hash is the same for the same entry and image, and another fo
 });
 
 test('what would loosen a container, and what comes later, are unknown fields', () => {
-	const absent = 'privileged capAdd devices network pid ipc userns pypi secrets groups icon gpus';
+	const absent = 'privileged capAdd devices network pid ipc userns pypi groups icon gpus';
 	for (const field of absent.split(' ')) {
 		assert.throws(() => parseServer({ ...PACKAGE, [field]: true }), names(`servers.one.${field}: unknown field.`));
 	}
@@ -697,6 +741,7 @@ test('check tells of the servers, and of the groups where there are some', async
 			args: [folder, ...options],
 			environment: {},
 			workDir: folder,
+			input: () => process.stdin,
 			version: 'test',
 			print: (text) => void printed.push(text),
 			stopping: signal,

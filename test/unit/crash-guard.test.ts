@@ -489,6 +489,8 @@ describe('what only a change helps', () => {
 		'SLIPWAY_PACKAGE_REFUSED',
 		'SLIPWAY_PREPARATION_FAILED',
 		'SLIPWAY_MOUNT_REFUSED',
+		'SLIPWAY_SECRET_MISSING',
+		'SLIPWAY_SECRET_INVALID',
 	] as const) {
 		test(`${code} is told again for a moment without a start, and never makes a loop`, async () => {
 			const guarded = new Guarded();

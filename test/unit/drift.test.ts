@@ -18,7 +18,7 @@ const { body: ASKED } = buildSpec(
 			resources: { memoryBytes: 2 ** 28, nanoCpus: 1e9, pidsMax: 128, tmpBytes: 2 ** 25, shmBytes: 2 ** 24 },
 		},
 	),
-	{ id: 'sha256:a', volumePaths: [] },
+	{ id: 'sha256:a', volumePaths: [], entrypoint: [], command: [] },
 	{
 		gateway: 'g',
 		boot: 'b',
@@ -115,6 +115,13 @@ for (const [field, value] of Object.entries(ASKED.HostConfig)) {
 		assert.ok(sentence.startsWith(`HostConfig.${field} reads back as nothing`), sentence);
 	});
 }
+
+test('an entry point other than the one that takes secrets is named', () => {
+	const asked = { ...ASKED, Entrypoint: ['/bin/sh', '-c', 'shim'] };
+	assert.equal(findDrift(asked, readBack({ Entrypoint: asked.Entrypoint })), undefined);
+	for (const other of [undefined, [], ['/bin/sh', '-c', 'print']])
+		assert.ok(findDrift(asked, readBack({ Entrypoint: other }))?.startsWith('Config.Entrypoint '));
+});
 
 test('additions within what was asked for are named: a capability kept, an option, a limit, a mount', () => {
 	const [first, second] = ASKED.HostConfig.Mounts ?? [];

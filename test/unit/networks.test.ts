@@ -45,7 +45,7 @@ const CONTEXT: SpecContext = {
 	mountPlaces: [],
 	volumeNames: [],
 };
-const IMAGE = { id: 'sha256:a', volumePaths: [] };
+const IMAGE = { id: 'sha256:a', volumePaths: [], entrypoint: [], command: [] };
 const EGRESS = { network: 'slipway-g-a', proxyUrl: 'http://198.18.0.2:3128' };
 
 test('a container with egress is in its server’s network and told of the proxy in every way; without, in none', () => {

@@ -34,7 +34,7 @@ function bench() {
 				what,
 				context,
 				done: async (id = `sha256:${what}`) => {
-					resolve({ reference: what, id, volumePaths: [] });
+					resolve({ reference: what, id, volumePaths: [], entrypoint: [], command: [] });
 					await nextTurn();
 				},
 				fail: async (error) => {

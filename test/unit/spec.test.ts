@@ -7,7 +7,7 @@ import { SlipwayError } from '../../src/errors.ts';
 import type { InstanceId } from '../../src/ids.ts';
 import { server } from '../support/fixtures.ts';
 
-const IMAGE: SpecImage = { id: `sha256:${'a'.repeat(64)}`, volumePaths: [] };
+const IMAGE: SpecImage = { id: `sha256:${'a'.repeat(64)}`, volumePaths: [], entrypoint: [], command: [] };
 const CONTEXT: SpecContext = {
 	gateway: 'gateway-1',
 	boot: 'boot-1',
@@ -155,3 +155,52 @@ for (const path of [
 		);
 	});
 }
+
+const WITH_SECRETS = {
+	...ENTRY,
+	secrets: [
+		{ variable: 'TOKEN', name: 'token' },
+		{ variable: 'KEY_FILE', name: 'key', file: '/run/secrets/key' },
+	],
+};
+const SECRETS: SpecContext = {
+	...CONTEXT,
+	secrets: {
+		fingerprint: 'one',
+		delivered: [
+			{ variable: 'TOKEN', value: Buffer.from('canary-of-token') },
+			{ variable: 'KEY_FILE', value: Buffer.from('canary-of-key'), file: '/run/secrets/key' },
+		],
+	},
+};
+
+test('with secrets a shell takes them in, then runs what would have run, and no value is in the body', () => {
+	const image = { ...IMAGE, entrypoint: ['node', '-x'], command: ['by itself'] };
+	const { body, secrets } = buildSpec(WITH_SECRETS, image, SECRETS);
+	assert.equal(body.Entrypoint?.[0], '/bin/sh');
+	assert.deepEqual(body.Cmd, ['node', '-x', 'run', '--flag']);
+	assert.deepEqual(buildSpec({ ...WITH_SECRETS, command: [], args: [] }, image, SECRETS).body.Cmd, [
+		'node',
+		'-x',
+		'by itself',
+	]);
+	assert.doesNotMatch(JSON.stringify(body), /canary/);
+	assert.equal(secrets, SECRETS.secrets?.delivered);
+	assert.match(body.HostConfig.Tmpfs?.['/run/secrets'] ?? '', /noexec.*,mode=0700,uid=65532,gid=65532$/);
+	assert.ok(!('/run/secrets' in (buildSpec(ENTRY, image, CONTEXT).body.HostConfig.Tmpfs ?? {})));
+	assert.ok(!('Entrypoint' in buildSpec(ENTRY, image, CONTEXT).body), 'without any, the image’s own');
+});
+
+test('with secrets and nothing to run there is nothing to start', () => {
+	assert.throws(
+		() => buildSpec({ ...WITH_SECRETS, command: [], args: [] }, IMAGE, SECRETS),
+		(error) => error instanceof SlipwayError && error.code === 'SLIPWAY_COMMAND_INVALID',
+	);
+});
+
+test('other values are another entry, and the label on the container does not tell', () => {
+	const one = buildSpec(WITH_SECRETS, IMAGE, SECRETS);
+	const other = buildSpec(WITH_SECRETS, IMAGE, { ...SECRETS, secrets: { fingerprint: 'two', delivered: [] } });
+	assert.notEqual(one.entryHash, other.entryHash);
+	assert.deepEqual(one.body.Labels, other.body.Labels);
+});

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { StderrRing } from '../../src/docker/stderr-ring.ts';
+import { SECRET_LIMITS, STDIO_LIMITS } from '../../src/limits.ts';
 
 test('the last bytes are kept, the first are not', () => {
 	const ring = new StderrRing(1000);
@@ -72,4 +73,34 @@ test('a million tiny chunks cost no more than their number', () => {
 	const byte = Buffer.from('x');
 	for (let i = 0; i < 1_000_000; i++) ring.push(byte);
 	assert.equal(ring.tail().length, 2048);
+});
+
+test('of a server with secrets the end is shown, and a value that the beginning of that cuts is not', () => {
+	const value = Buffer.from('canary-0123456789');
+	const ring = new StderrRing(STDIO_LIMITS.stderrRingBytesMax, [value]);
+	const after = SECRET_LIMITS.redactedWindowBytesMax - 9;
+	ring.push(Buffer.from(`before ${value}${'x'.repeat(after)}`));
+	// Nine bytes of it are in the window.
+	assert.equal(ring.tail(STDIO_LIMITS.stderrRingBytesMax), `[redacted]${'x'.repeat(after)}`);
+});
+
+test('what is known of a value: each of its lines, as JSON writes it, its beginning at the end, its middle alone', () => {
+	const shown = (value: string, said: string, ringBytes?: number): string => {
+		const ring = new StderrRing(ringBytes, [Buffer.from(value)]);
+		ring.push(Buffer.from(said));
+		return ring.tail();
+	};
+	const lines = 'first line of it\r\n\tsecond line of it\n\nend';
+	assert.equal(shown(lines, `a ${lines} b`), 'a [redacted] b');
+	assert.equal(
+		shown(lines, '1: first line of it\n2: second line of it\n3: end'),
+		'1: [redacted]\n2: [redacted]\n3: end',
+	);
+	assert.equal(shown('a "quoted" value', JSON.stringify({ is: 'a "quoted" value' })), '{"is":"[redacted]"}');
+	assert.equal(shown('0123456789abcdef', 'it is 01234567'), 'it is [redacted]');
+	assert.equal(shown('0123456789abcdef', 'it is 0123456'), 'it is 0123456', 'seven bytes are no secret');
+	assert.equal(shown('0123456789abcdef', '0123456789abcdef', 12), '[redacted]');
+	assert.equal(shown(`0123456789abcdef`.repeat(2), '3456789abcdef0'), '3456789abcdef0', 'nothing stood before it');
+	assert.equal(shown(`0123456789abcdef`.repeat(2), '23456789abcdef0123', 14), '[redacted]', 'only its middle is left');
+	assert.equal(shown('short', 'short'), 'short');
 });

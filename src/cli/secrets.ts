@@ -1,0 +1,66 @@
+/** `slipway secrets`: the encrypted store. It works on the store itself, and a launcher that runs sees it within a moment. */
+import { parseArgs } from 'node:util';
+import { readConfig } from '../config.ts';
+import { SlipwayError } from '../errors.ts';
+import { SECRET_LIMITS } from '../limits.ts';
+import { listSealed, removeSealed, writeSealed } from '../secrets/sealed-store.ts';
+import { withoutLastNewline } from '../secrets/value.ts';
+import type { Invocation } from './invocation.ts';
+
+const HELP = `slipway secrets <set | list | remove> [name] [--json]
+
+  set <name>      keeps what comes on standard input, but for one newline at the end; never an argument
+  list            the names of those that are kept, and nothing else
+  remove <name>   forgets it
+
+They are encrypted with the key in the file of SLIPWAY_SECRETS_KEY_FILE (openssl rand -hex 32), in the folder of
+SLIPWAY_SECRETS_STORE. Files and variables of the launcher come before them: docs/secrets.md.`;
+
+export async function secrets({ args, environment, print, input }: Invocation): Promise<0 | 1 | 2> {
+	const { values, positionals } = parseArgs({
+		args: [...args],
+		allowPositionals: true,
+		options: { json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+	});
+	const [action, name, ...rest] = positionals;
+	if (values.help) {
+		print(HELP);
+		return 0;
+	}
+	const needsName = action === 'set' || action === 'remove';
+	if ((!needsName && action !== 'list') || needsName !== (name !== undefined) || rest.length > 0) {
+		print(HELP);
+		return 2;
+	}
+	const { storeDir, keyFile } = readConfig(environment).secrets;
+	const store = { folder: storeDir, keyFile };
+	if (action === 'list') {
+		const names = listSealed(store);
+		if (values.json) print(JSON.stringify({ secrets: names }));
+		else print(names.length === 0 ? 'The encrypted store is empty.' : names.join('\n'));
+	} else if (action === 'remove') {
+		removeSealed(store, name ?? '');
+		print(values.json ? JSON.stringify({ removed: name }) : `${name} is removed.`);
+	} else {
+		writeSealed(store, name ?? '', withoutLastNewline(await readValue(input())));
+		print(values.json ? JSON.stringify({ set: name }) : `${name} is kept.`);
+	}
+	return 0;
+}
+
+async function readValue(input: NodeJS.ReadableStream & { isTTY?: boolean }): Promise<Buffer> {
+	// A terminal would show what is typed, and keep it.
+	if (input.isTTY === true)
+		throw new SlipwayError('SLIPWAY_SECRET_INVALID', {
+			reason: 'Give the value on standard input, as in `slipway secrets set token <file`; with compose, `run --rm -T`.',
+		});
+	const chunks: Buffer[] = [];
+	let bytes = 0;
+	for await (const chunk of input) {
+		chunks.push(Buffer.from(chunk));
+		bytes += chunk.length;
+		// Enough to be refused as too long.
+		if (bytes > SECRET_LIMITS.valueBytesMax + 2) break;
+	}
+	return Buffer.concat(chunks);
+}
