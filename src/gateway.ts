@@ -20,7 +20,7 @@ import { Introductions } from './pool/introductions.ts';
 import { Pool } from './pool/pool.ts';
 import { Snapshots } from './pool/snapshots.ts';
 import type { TargetDependencies } from './pool/target.ts';
-import { ToolHeaders } from './pool/tool-headers.ts';
+import { ToolBook } from './pool/tool-book.ts';
 import type { Store } from './store/contract.ts';
 import { tolerant } from './store/tolerant.ts';
 
@@ -44,6 +44,7 @@ export class Gateway {
 	readonly #listener: Listener;
 	readonly #keys: KeyRing | undefined;
 	readonly #introductions: Introductions | undefined;
+	readonly #toolBook: ToolBook;
 	#ticking: NodeJS.Timeout | undefined;
 	#draining = false;
 
@@ -75,6 +76,7 @@ export class Gateway {
 			onDeath: (server, cause) => metrics.death(server, cause),
 			onStart: (server, kind) => metrics.instanceStart(server, kind),
 			warmBytesMax: config.warmBytesMax,
+			heldMaxOf: (caller) => this.#keys?.limitsOf(caller)?.containers ?? config.containersPerPrincipalMax,
 		});
 		this.madeKey = config.auth === 'key' ? makeFirstKey(apiKey, store) : undefined;
 		this.#keys = openKeys(config, apiKey, store);
@@ -83,14 +85,17 @@ export class Gateway {
 			perPrincipalMax: config.sessionsPerPrincipalMax,
 			idleMsMax: config.sessionIdleMs,
 		});
+		const budgets = new CallBudgets({
+			perMinuteDefault: config.callsPerMinute,
+			inFlightDefault: config.callsInFlightMax,
+			bytesDefault: config.bytesPerMinute,
+			find: (name) => launcher.state.servers.find((server) => server.name === name),
+		});
 		this.#callers = {
 			tenants,
-			sessions: new Sessions({ metrics, log, store }, tenants, config.sessionIdleMs),
-			conversations: new Conversations({ metrics, log }, tenants),
-			budgets: new CallBudgets({
-				perMinuteDefault: config.callsPerMinute,
-				perMinuteOf: (name) => launcher.state.servers.find((server) => server.name === name)?.callsPerMinute,
-			}),
+			sessions: new Sessions({ metrics, log, store, budgets }, tenants, config.sessionIdleMs),
+			conversations: new Conversations({ metrics, log, budgets }, tenants),
+			budgets,
 		};
 		if (this.#keys !== undefined)
 			this.#keys.onChange = (principal, what) => {
@@ -98,11 +103,14 @@ export class Gateway {
 				tenants.dismiss(principal, what === 'gone' ? 'end' : 'suspend');
 			};
 		const absences = new Absences();
+		this.#toolBook = new ToolBook((server, tool, reason) =>
+			log.warn('arguments are not held against a schema', { server, tool, reason }),
+		);
 		const targets: TargetDependencies = {
 			pool: this.#pool,
 			metrics,
 			log,
-			toolHeaders: new ToolHeaders(),
+			toolBook: this.#toolBook,
 			absences,
 			snapshots: new Snapshots(store),
 			find: (name) => launcher.state.servers.find((server) => server.name === name && server.enabled),
@@ -190,6 +198,7 @@ export class Gateway {
 		this.#callers.tenants.tick(nowMs);
 		this.#callers.sessions.tick(nowMs);
 		this.#callers.budgets.tick(nowMs);
+		this.#toolBook.tick(nowMs);
 	}
 }
 

@@ -134,8 +134,6 @@ export const BRIDGE_LIMITS = Object.freeze({
 	/** Arguments of a tool that are repeated in headers, and how deep in its schema they are looked for. */
 	headerParamsMax: 32,
 	schemaDepthMax: 8,
-	/** Tools of a server with such arguments. */
-	headerToolsMax: 512,
 	/** Resources that one listener may name, and a caller's subscriptions to one server. */
 	subscriptionsMax: 256,
 });
@@ -228,6 +226,47 @@ export const POLICY_LIMITS = Object.freeze({
 	callsPerMinuteSaidMax: 1_000_000,
 	/** Another process may change keys; it is looked for so often. */
 	keysPollMs: 250,
+});
+
+/** How much callers may have at once, and in a minute. */
+export const BUDGET_LIMITS = Object.freeze({
+	/** Calls in flight of one caller, at all servers together. */
+	callsInFlightMax: 256,
+	callsInFlightSaidMax: 10_000,
+	/** Containers of one caller, of all servers together: three quarters of what there may be. */
+	containersMax: 24,
+	containersSaidMax: 1000,
+	/** What one caller may send in a minute. */
+	bytesPerMinuteMax: 1024 * MIB,
+	bytesPerMinuteSaidMax: 1024 * 1024 * MIB,
+	retryAfterMs: 1_000,
+	/** Who has all the containers that it may is to come again after so long. */
+	containersRetryAfterMs: 60_000,
+});
+
+/** The input schemas of tools, which servers write, and what operators add to them. */
+export const SCHEMA_LIMITS = Object.freeze({
+	schemaCharsMax: 64 * KIB,
+	schemaDepthMax: 64,
+	/** Of one build of a server; calls of the others are not looked at. */
+	toolsMax: 512,
+	serverCharsMax: 1 * MIB,
+	/** Of schemas in one list that were otherwise in the list before: each conversation may have been given its own. */
+	changedCharsMax: 16 * KIB,
+	/** Pages of a list that one conversation was given. */
+	pagesMax: 64,
+	serversMax: 2 * SERVERS_MAX,
+	/** Schemas that are compiled, of all servers; the one that was not used for longest goes first. */
+	compiledMax: 512,
+	/** Of one server, so that one whose schemas change all the time does not keep us busy. */
+	compilesPerMinuteMax: 120,
+	compileMs: 100,
+	/** One look at the arguments of one call. */
+	checkMs: 25,
+	/** Characters of the schema times those of the request, to which a look is known to be short without a clock. */
+	quickWorkMax: 4 * MIB,
+	/** What is said of what is wrong. */
+	objectionCharsMax: 400,
 });
 
 /** What servers said of themselves. */

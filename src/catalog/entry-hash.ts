@@ -12,6 +12,8 @@ const NOT_OF_CONTAINERS: ReadonlySet<string> = new Set([
 	'warm',
 	'tools',
 	'callsPerMinute',
+	'callsInFlight',
+	'containers',
 ] satisfies (keyof Server)[]);
 
 /**

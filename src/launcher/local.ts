@@ -209,6 +209,8 @@ export class LocalLauncher implements Launcher {
 			idleStopMs: server.idleStopMs,
 			snapshot: server.snapshot,
 			...(server.callsPerMinute === undefined ? {} : { callsPerMinute: server.callsPerMinute }),
+			...(server.callsInFlight === undefined ? {} : { callsInFlight: server.callsInFlight }),
+			...(server.containers === undefined ? {} : { containers: server.containers }),
 			...(server.tools === undefined ? {} : { tools: server.tools }),
 			...(server.warm === undefined ? {} : { warm: server.warm }),
 			keeps: server.volumes.length + server.mounts.length > 0,

@@ -23,7 +23,7 @@ import { REAL_CHANCE } from '../../src/pool/crash-guard.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import { Snapshots } from '../../src/pool/snapshots.ts';
 import { ServerTarget, type Target, type TargetDependencies } from '../../src/pool/target.ts';
-import { ToolHeaders } from '../../src/pool/tool-headers.ts';
+import { ToolBook } from '../../src/pool/tool-book.ts';
 import { modernHeaders } from './client-modern.ts';
 import { type FakeRequestOptions, FakeResponse, fakeRequest } from './fake-http.ts';
 import { FakeLauncher, type Rpc, serverView } from './fake-launcher.ts';
@@ -58,13 +58,18 @@ export class MemoryGateway {
 		idleMsMax: SESSION_LIMITS.idleMs,
 	});
 	readonly store = new MemoryStore();
+	readonly budgets = new CallBudgets({
+		perMinuteDefault: 0,
+		inFlightDefault: 0,
+		bytesDefault: 0,
+		find: () => undefined,
+	});
 	readonly sessions = new Sessions(
-		{ metrics, log: SILENT_LOG, store: this.store },
+		{ metrics, log: SILENT_LOG, store: this.store, budgets: this.budgets },
 		this.tenants,
 		SESSION_LIMITS.idleMs,
 	);
-	readonly conversations = new Conversations({ metrics, log: SILENT_LOG }, this.tenants);
-	readonly budgets = new CallBudgets({ perMinuteDefault: 0, perMinuteOf: () => undefined });
+	readonly conversations = new Conversations({ metrics, log: SILENT_LOG, budgets: this.budgets }, this.tenants);
 	readonly #targets: TargetDependencies;
 
 	constructor(habits: Readonly<Record<string, Habits>>) {
@@ -81,7 +86,7 @@ export class MemoryGateway {
 			pool: this.pool,
 			metrics,
 			log: SILENT_LOG,
-			toolHeaders: new ToolHeaders(),
+			toolBook: new ToolBook(),
 			absences: new Absences(),
 			snapshots: new Snapshots(this.store),
 			find: (name) => this.launcher.state.servers.find((server) => server.name === name),

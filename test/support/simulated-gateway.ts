@@ -22,7 +22,7 @@ import type { Opened, Opener } from '../../src/pool/opening.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import { Snapshots } from '../../src/pool/snapshots.ts';
 import { ServerTarget, type TargetDependencies } from '../../src/pool/target.ts';
-import { ToolHeaders } from '../../src/pool/tool-headers.ts';
+import { ToolBook } from '../../src/pool/tool-book.ts';
 import { type FakeRequestOptions, FakeResponse, fakeRequest } from './fake-http.ts';
 import type { MemoryStore } from './memory-store.ts';
 import type { SimulatedChance } from './simulated-chance.ts';
@@ -117,7 +117,12 @@ export class SimulatedGateway {
 	readonly tenants: SeenTenants;
 	readonly sessions: Sessions;
 	readonly conversations: Conversations;
-	readonly #budgets = new CallBudgets({ perMinuteDefault: 0, perMinuteOf: () => undefined });
+	readonly #budgets = new CallBudgets({
+		perMinuteDefault: 0,
+		inFlightDefault: 0,
+		bytesDefault: 0,
+		find: () => undefined,
+	});
 	/** Those that are under way, and those of whose Instances some have not ended. */
 	readonly attempts = new Set<Attempt>();
 	/** The Instances that the launcher gave it for somebody, and that have not ended. */
@@ -152,13 +157,13 @@ export class SimulatedGateway {
 		const open = this.pool.open.bind(this.pool);
 		this.pool.open = (request, opener) => this.#open(open, request, opener);
 		this.tenants = new SeenTenants({ perPrincipalMax, idleMsMax });
-		this.sessions = new Sessions({ metrics, log: SILENT_LOG, store }, this.tenants, idleMsMax);
-		this.conversations = new Conversations({ metrics, log: SILENT_LOG }, this.tenants);
+		this.sessions = new Sessions({ metrics, log: SILENT_LOG, store, budgets: this.#budgets }, this.tenants, idleMsMax);
+		this.conversations = new Conversations({ metrics, log: SILENT_LOG, budgets: this.#budgets }, this.tenants);
 		this.#targets = {
 			pool: this.pool,
 			metrics,
 			log: SILENT_LOG,
-			toolHeaders: new ToolHeaders(),
+			toolBook: new ToolBook(),
 			absences: new Absences(),
 			snapshots: new Snapshots(store),
 			find: (name) => launcher.state.servers.find((server) => server.name === name && server.enabled),
