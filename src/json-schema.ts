@@ -11,8 +11,16 @@ import { Ajv, type ErrorObject, type Options } from 'ajv';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { SCHEMA_LIMITS } from './limits.ts';
 
-/** Why a schema is not used: it is none, or not one that is looked at values with, or it takes too long. */
-export class SchemaRefused extends Error {}
+/** Why a schema is not used: it is none, or not one that values are held against here, or it takes too long. */
+export class SchemaRefused extends Error {
+	/** Whether it took too long, which may be so by chance. */
+	readonly late: boolean;
+
+	constructor(reason: string, { late = false, cause }: { readonly late?: boolean; readonly cause?: unknown } = {}) {
+		super(reason, { cause });
+		this.late = late;
+	}
+}
 
 /**
  * What is wrong with a value, in words that name its members and none of their values; undefined when it fits.
@@ -93,7 +101,7 @@ export function compileSchema(text: string, author: Author): Look {
 	const validate = within(SCHEMA_LIMITS.compileMs, () => new Dialect(OPTIONS_OF[author]).compile(schema));
 	return (value, valueChars) => {
 		const quick = chars * valueChars <= SCHEMA_LIMITS.quickWorkMax;
-		const fits = quick ? validate(value) : within(SCHEMA_LIMITS.checkMs, () => validate(value));
+		const fits = quick ? validate(value) : within(SCHEMA_LIMITS.lookMs, () => validate(value));
 		return fits ? undefined : describe(validate.errors?.at(-1));
 	};
 }
@@ -147,7 +155,7 @@ function within<T>(ms: number, run: () => T): T {
 		// The error is of the other context, and no Error of ours.
 		const late = isObject(cause) && cause['code'] === 'ERR_SCRIPT_EXECUTION_TIMEOUT';
 		const why = cause instanceof Error ? cause.message.slice(0, SCHEMA_LIMITS.objectionCharsMax) : 'it cannot be used';
-		throw new SchemaRefused(late ? 'it takes too long' : why, { cause });
+		throw new SchemaRefused(late ? 'it takes too long' : why, { late, cause });
 	} finally {
 		CLOCKED['run'] = undefined;
 	}

@@ -258,11 +258,13 @@ export const SCHEMA_LIMITS = Object.freeze({
 	serversMax: 2 * SERVERS_MAX,
 	/** Schemas that are compiled, of all servers; the one that was not used for longest goes first. */
 	compiledMax: 512,
-	/** Of one server, so that one whose schemas change all the time does not keep us busy. */
-	compilesPerMinuteMax: 120,
-	compileMs: 100,
-	/** One look at the arguments of one call. */
-	checkMs: 25,
+	/** For one schema, and for one look at the arguments of one call that may take long. */
+	compileMs: 250,
+	lookMs: 100,
+	/** Of the schemas of one server in a minute, all together; beyond that its calls are not looked at. */
+	msPerMinuteMax: 3_000,
+	/** A schema with which it took too long so often is given up. */
+	lateMax: 3,
 	/** Characters of the schema times those of the request, to which a look is known to be short without a clock. */
 	quickWorkMax: 4 * MIB,
 	/** What is said of what is wrong. */

@@ -20,6 +20,13 @@ export type Tools = ReadonlyMap<string, Tool>;
 /** Calls are not held against a schema, and why. */
 export type Unchecked = (server: string, tool: string, reason: string) => void;
 
+/** A schema that was used. */
+interface Known {
+	look: Look | undefined;
+	/** How often it took too long. */
+	lates: number;
+}
+
 interface Entry {
 	tool: Tool;
 	/** Whether it was described in different ways, so that none of them is everybody's. */
@@ -35,22 +42,23 @@ interface Listed {
 
 const NONE: readonly HeaderParam[] = Object.freeze([]);
 
-/** INVARIANT: a bounded number of tools of a bounded number of servers is kept, and of looks that were compiled. */
+/** INVARIANT: a bounded number of tools of a bounded number of servers is kept, and of schemas that were used. */
 export class ToolBook {
 	readonly #onUnchecked: Unchecked;
 	readonly #servers = new Map<string, Listed>();
-	/** By schema, the one that was used last at the end; undefined for one that cannot be used. */
-	readonly #looks = new Map<string, Look | undefined>();
-	readonly #compiles = new Budgets();
+	/** By schema, the one that was used last at the end. */
+	readonly #known = new Map<string, Known>();
+	/** Milliseconds that were spent with the schemas of a server. */
+	readonly #times = new Budgets();
 
 	/** @param onUnchecked told once of each schema that is not used */
 	constructor(onUnchecked: Unchecked = () => undefined) {
 		this.#onUnchecked = onUnchecked;
 	}
 
-	/** Looks that are compiled. */
+	/** Schemas that were used. */
 	get size(): number {
-		return this.#looks.size;
+		return this.#known.size;
 	}
 
 	/** The tools of a list, which a server of that spec gave. */
@@ -89,39 +97,36 @@ export class ToolBook {
 	 */
 	objection(server: string, name: string, { schema }: Tool, args: unknown, chars: number): string | undefined {
 		if (schema === undefined) return undefined;
+		const known = this.#knownOf(schema);
+		const startedAtMs = performance.now();
+		const isSpent = !this.#times.pay(server, SCHEMA_LIMITS.msPerMinuteMax, startedAtMs, 0).allowed;
+		if (known.lates >= SCHEMA_LIMITS.lateMax || isSpent) return undefined;
 		try {
-			return this.#lookOf(schema, server)?.(args, chars);
+			known.look ??= compileSchema(schema, 'server');
+			return known.look(args, chars);
 		} catch (error) {
 			if (!(error instanceof SchemaRefused)) throw error;
-			this.#keep(schema, undefined);
-			this.#onUnchecked(server, name, error.message);
+			known.lates = error.late ? known.lates + 1 : SCHEMA_LIMITS.lateMax;
+			if (known.lates >= SCHEMA_LIMITS.lateMax) this.#onUnchecked(server, name, error.message);
 			return undefined;
+		} finally {
+			const nowMs = performance.now();
+			this.#times.pay(server, SCHEMA_LIMITS.msPerMinuteMax, nowMs, nowMs - startedAtMs);
 		}
 	}
 
 	/** To be called every second or so. */
 	tick(nowMs: number): void {
-		this.#compiles.tick(nowMs);
+		this.#times.tick(nowMs);
 	}
 
-	/** Throws SchemaRefused where it is found out now. */
-	#lookOf(schema: string, server: string): Look | undefined {
-		const known = this.#looks.get(schema);
-		if (known !== undefined || this.#looks.has(schema)) {
-			this.#looks.delete(schema);
-			this.#looks.set(schema, known);
-			return known;
-		}
-		if (!this.#compiles.take(server, SCHEMA_LIMITS.compilesPerMinuteMax, performance.now()).allowed) return undefined;
-		const look = compileSchema(schema, 'server');
-		this.#keep(schema, look);
-		return look;
-	}
-
-	#keep(schema: string, look: Look | undefined): void {
-		this.#looks.set(schema, look);
-		const [oldest] = this.#looks.keys();
-		if (this.#looks.size > SCHEMA_LIMITS.compiledMax && oldest !== undefined) this.#looks.delete(oldest);
+	#knownOf(schema: string): Known {
+		const known = this.#known.get(schema) ?? { look: undefined, lates: 0 };
+		this.#known.delete(schema);
+		this.#known.set(schema, known);
+		const [oldest] = this.#known.keys();
+		if (this.#known.size > SCHEMA_LIMITS.compiledMax && oldest !== undefined) this.#known.delete(oldest);
+		return known;
 	}
 
 	#listedBy(server: string, spec: string): Listed {
