@@ -94,7 +94,7 @@ export class Gateway {
 		this.#callers = {
 			tenants,
 			sessions: new Sessions({ metrics, log, store, budgets }, tenants, config.sessionIdleMs),
-			conversations: new Conversations({ metrics, log, budgets }, tenants),
+			conversations: new Conversations({ metrics, log }, tenants),
 			budgets,
 		};
 		if (this.#keys !== undefined)

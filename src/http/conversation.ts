@@ -16,7 +16,6 @@ import { LISTEN, type ModernRequest } from '../mcp/modern-server.ts';
 import type { Envelope } from '../mcp/revisions.ts';
 import type { Metrics } from '../metrics.ts';
 import type { ModernConversation, Target } from '../pool/target.ts';
-import type { CallBudgets } from './call-budgets.ts';
 import type { Principal } from './principal.ts';
 import type { HttpReply } from './reply.ts';
 import { logFailure, type Tenant } from './tenants.ts';
@@ -24,15 +23,6 @@ import { logFailure, type Tenant } from './tenants.ts';
 export interface ConversationDependencies {
 	readonly metrics: Metrics;
 	readonly log: Log;
-	readonly budgets: CallBudgets;
-}
-
-/** A request whose answer the client has not taken yet. */
-interface Entry {
-	readonly lasts: boolean;
-	call: Call | undefined;
-	/** Gives the place of a call in flight back. */
-	leave: (() => void) | undefined;
 }
 
 export interface ConversationOptions {
@@ -56,7 +46,7 @@ export class Conversation implements Tenant {
 	readonly createdAtMs = performance.now();
 	readonly #dependencies: ConversationDependencies;
 	readonly #options: ConversationOptions;
-	readonly #replies = new Map<HttpReply, Entry>();
+	readonly #replies = new Map<HttpReply, { readonly lasts: boolean; call: Call | undefined }>();
 	readonly #ending = new AbortController();
 	/** Resolves with whoever serves its requests: itself, or another that was there first and serves any client. */
 	readonly #opening: Promise<Conversation>;
@@ -99,17 +89,18 @@ export class Conversation implements Tenant {
 	/** Serves a request when the server is there. What comes of it, and what goes wrong, goes to the reply. */
 	async serve(request: ModernRequest, reply: HttpReply): Promise<void> {
 		const { message } = request;
+		const entry: { readonly lasts: boolean; call: Call | undefined } = {
+			lasts: message.method === LISTEN,
+			call: undefined,
+		};
 		// The Instance would take no more of them.
 		const isFull = this.#conversation === undefined && this.#replies.size >= SESSION_LIMITS.inFlightMax;
-		const entry: Entry = { lasts: message.method === LISTEN, call: undefined, leave: undefined };
 		this.#replies.set(reply, entry);
 		try {
 			if (isFull) throw new SlipwayError('SLIPWAY_CALLS_FULL', { retryAfterSeconds: 1 });
-			entry.leave = this.#dependencies.budgets.enter(this.principal, this.target, message);
 			const host = await this.#opening;
 			if (host !== this) {
 				this.#replies.delete(reply);
-				entry.leave();
 				return reply.attached ? await host.serve(request, reply) : undefined;
 			}
 			if (reply.attached) entry.call = this.#conversation?.server.request(request, reply);
@@ -123,7 +114,6 @@ export class Conversation implements Tenant {
 		if (this.#other !== undefined) return this.#other.leave(reply, complete);
 		const entry = this.#replies.get(reply);
 		this.#replies.delete(reply);
-		entry?.leave?.();
 		this.#activeAtMs = performance.now();
 		if (!complete) entry?.call?.cancel();
 		// Nobody waits for the server that was on its way.

@@ -69,7 +69,7 @@ export class MemoryGateway {
 		this.tenants,
 		SESSION_LIMITS.idleMs,
 	);
-	readonly conversations = new Conversations({ metrics, log: SILENT_LOG, budgets: this.budgets }, this.tenants);
+	readonly conversations = new Conversations({ metrics, log: SILENT_LOG }, this.tenants);
 	readonly #targets: TargetDependencies;
 
 	constructor(habits: Readonly<Record<string, Habits>>) {

@@ -158,7 +158,7 @@ export class SimulatedGateway {
 		this.pool.open = (request, opener) => this.#open(open, request, opener);
 		this.tenants = new SeenTenants({ perPrincipalMax, idleMsMax });
 		this.sessions = new Sessions({ metrics, log: SILENT_LOG, store, budgets: this.#budgets }, this.tenants, idleMsMax);
-		this.conversations = new Conversations({ metrics, log: SILENT_LOG, budgets: this.#budgets }, this.tenants);
+		this.conversations = new Conversations({ metrics, log: SILENT_LOG }, this.tenants);
 		this.#targets = {
 			pool: this.pool,
 			metrics,
