@@ -68,6 +68,7 @@ class Bench {
 			SLIPWAY_GATEWAY_ID: this.#id,
 			SLIPWAY_API_KEY: API_KEY,
 			SLIPWAY_CALLS_PER_MINUTE: '0',
+			SLIPWAY_CONTAINERS_PER_CALLER: '0',
 			SLIPWAY_LOG_LEVEL: 'warn',
 		});
 	}

@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { isNetwork } from './addresses.ts';
 import { SlipwayError } from './errors.ts';
 import { SECRET_NAME_PATTERN } from './ids.ts';
-import { INSTANCE_LIMITS, POLICY_LIMITS, SESSION_LIMITS, WARM_LIMITS } from './limits.ts';
+import { BUDGET_LIMITS, INSTANCE_LIMITS, POLICY_LIMITS, SESSION_LIMITS, WARM_LIMITS } from './limits.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
 
 import { bytesOf } from './sizes.ts';
@@ -34,6 +34,7 @@ function setting<T>(
 
 const WARM_DEFAULT = `${WARM_LIMITS.bytesMax / 1024 ** 2}m`;
 const DAY_MS = 24 * 60 * 60_000;
+const BYTES_DEFAULT = `${BUDGET_LIMITS.bytesPerMinuteMax / 1024 ** 2}m`;
 const BOTH = ['gateway', 'launcher'] as const;
 
 function integer(minimum: number, maximum: number, byDefault: number): z.ZodType<number, string | undefined> {
@@ -170,6 +171,28 @@ export const SETTINGS = Object.freeze({
 		`\`${POLICY_LIMITS.callsPerMinuteMax}\``,
 		['gateway'],
 		'How many calls one caller may make of one server in a minute, where neither its key nor the catalog says otherwise. `0`: any number.',
+	),
+	SLIPWAY_CALLS_IN_FLIGHT_PER_CALLER: setting(
+		integer(0, BUDGET_LIMITS.callsInFlightSaidMax, BUDGET_LIMITS.callsInFlightMax),
+		`\`${BUDGET_LIMITS.callsInFlightMax}\``,
+		['gateway'],
+		'How many calls of one caller may be in flight, at all servers together, where its key says nothing else. `0`: any number.',
+	),
+	SLIPWAY_CONTAINERS_PER_CALLER: setting(
+		integer(0, BUDGET_LIMITS.containersSaidMax, BUDGET_LIMITS.containersMax),
+		`\`${BUDGET_LIMITS.containersMax}\``,
+		['gateway'],
+		'How many containers one caller may have, of all servers together, where its key says nothing else; those that everybody has together are nobody’s. `0`: any number.',
+	),
+	SLIPWAY_BYTES_PER_MINUTE: setting(
+		z
+			.string()
+			.regex(/^(?:0|[1-9]\d{0,5}[mg])$/, '`0`, or an amount like `512m` or `1g`')
+			.default(BYTES_DEFAULT)
+			.transform(bytesOf),
+		`\`${BYTES_DEFAULT}\``,
+		['gateway'],
+		'How much one caller may send in a minute, where its key says nothing else. `0`: any amount.',
 	),
 	SLIPWAY_INSTANCES_MAX: setting(
 		integer(1, 1000, INSTANCE_LIMITS.instancesMax),
@@ -359,6 +382,10 @@ export interface Config {
 	readonly sessionIdleMs: number;
 	/** 0: any number. */
 	readonly callsPerMinute: number;
+	/** Of one caller; 0: any number. */
+	readonly callsInFlightMax: number;
+	readonly containersPerPrincipalMax: number;
+	readonly bytesPerMinute: number;
 	readonly instancesMax: number;
 	readonly instancesPerServerMax: number;
 	readonly startsPerMinuteMax: number;
@@ -458,6 +485,9 @@ function toConfig(values: Values, secrets: SecretsConfig['environment']): Config
 		sessionsPerPrincipalMax: values.SLIPWAY_SESSIONS_PER_CALLER,
 		sessionIdleMs: values.SLIPWAY_SESSION_IDLE_SECONDS * 1000,
 		callsPerMinute: values.SLIPWAY_CALLS_PER_MINUTE,
+		callsInFlightMax: values.SLIPWAY_CALLS_IN_FLIGHT_PER_CALLER,
+		containersPerPrincipalMax: values.SLIPWAY_CONTAINERS_PER_CALLER,
+		bytesPerMinute: values.SLIPWAY_BYTES_PER_MINUTE,
 		instancesMax: values.SLIPWAY_INSTANCES_MAX,
 		instancesPerServerMax: values.SLIPWAY_INSTANCES_PER_SERVER ?? values.SLIPWAY_INSTANCES_MAX,
 		startsPerMinuteMax: values.SLIPWAY_STARTS_PER_MINUTE,

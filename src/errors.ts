@@ -169,6 +169,20 @@ export const ERRORS = Object.freeze({
 		'That definition cannot be approved.',
 		'See `data.reason`; the server has to define the tool otherwise.',
 	),
+	SLIPWAY_ARGUMENTS_INVALID: row(
+		200,
+		RPC_CODES.invalidParams,
+		'info',
+		'The arguments are not what the input schema of the tool wants.',
+		'See `data.reason`; ask for `tools/list` again if the schema may have changed.',
+	),
+	SLIPWAY_ARGUMENTS_FORBIDDEN: row(
+		403,
+		RPC_CODES.forbidden,
+		'info',
+		'You may not use that tool with these arguments.',
+		'See `data.reason`; what nobody may is in `tools.arguments` of the catalog entry.',
+	),
 	SLIPWAY_KEY_INVALID: row(
 		400,
 		RPC_CODES.invalidParams,
@@ -317,8 +331,24 @@ export const ERRORS = Object.freeze({
 		429,
 		RPC_CODES.limited,
 		'info',
-		'The session has as many calls in flight as it may.',
+		'As many calls are in flight as may be.',
 		'Wait for an answer before the next call.',
+		true,
+	),
+	SLIPWAY_CONTAINERS_FULL: row(
+		429,
+		RPC_CODES.limited,
+		'warn',
+		'The caller has as many containers as it may.',
+		'End a session with DELETE, or wait until an idle one ends; SLIPWAY_CONTAINERS_PER_CALLER and `keys create --containers` allow more.',
+		true,
+	),
+	SLIPWAY_SERVER_FULL: row(
+		503,
+		RPC_CODES.unavailable,
+		'warn',
+		'The server is used as much as the catalog allows.',
+		'Try again as Retry-After says, or raise what `data.reason` names in the catalog entry.',
 		true,
 	),
 	SLIPWAY_SESSIONS_FULL: row(
@@ -337,7 +367,7 @@ export const ERRORS = Object.freeze({
 		'Try again later, or raise SLIPWAY_INSTANCES_MAX.',
 		true,
 	),
-	SLIPWAY_SERVER_FULL: row(
+	SLIPWAY_SERVER_INSTANCES_FULL: row(
 		503,
 		RPC_CODES.unavailable,
 		'warn',

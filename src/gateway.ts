@@ -26,7 +26,7 @@ import { Pins } from './pool/pins.ts';
 import { Pool } from './pool/pool.ts';
 import { Snapshots } from './pool/snapshots.ts';
 import type { TargetDependencies } from './pool/target.ts';
-import { ToolHeaders } from './pool/tool-headers.ts';
+import { ToolBook } from './pool/tool-book.ts';
 import type { Store } from './store/contract.ts';
 import { tolerant } from './store/tolerant.ts';
 
@@ -55,6 +55,7 @@ export class Gateway {
 	readonly #introductions: Introductions | undefined;
 	readonly #catalogs: CatalogWatch;
 	#stopWatching: () => void = () => undefined;
+	readonly #toolBook: ToolBook;
 	#ticking: NodeJS.Timeout | undefined;
 	#draining = false;
 
@@ -89,6 +90,7 @@ export class Gateway {
 			onDeath: (server, cause) => metrics.death(server, cause),
 			onStart: (server, kind) => metrics.instanceStart(server, kind),
 			warmBytesMax: config.warmBytesMax,
+			heldMaxOf: (caller) => this.#keys?.limitsOf(caller)?.containers ?? config.containersPerPrincipalMax,
 		});
 		this.madeKey = config.auth === 'key' ? makeFirstKey(apiKey, store) : undefined;
 		this.#keys = openKeys(config, apiKey, store);
@@ -101,14 +103,17 @@ export class Gateway {
 			perPrincipalMax: config.sessionsPerPrincipalMax,
 			idleMsMax: config.sessionIdleMs,
 		});
+		const budgets = new CallBudgets({
+			perMinuteDefault: config.callsPerMinute,
+			inFlightDefault: config.callsInFlightMax,
+			bytesDefault: config.bytesPerMinute,
+			find: (name) => launcher.state.servers.find((server) => server.name === name),
+		});
 		this.#callers = {
 			tenants,
-			sessions: new Sessions({ metrics, log, store, audit }, tenants, config.sessionIdleMs),
+			sessions: new Sessions({ metrics, log, store, audit, budgets }, tenants, config.sessionIdleMs),
 			conversations: new Conversations({ metrics, log }, tenants),
-			budgets: new CallBudgets({
-				perMinuteDefault: config.callsPerMinute,
-				perMinuteOf: (name) => launcher.state.servers.find((server) => server.name === name)?.callsPerMinute,
-			}),
+			budgets,
 		};
 		if (this.#keys !== undefined)
 			this.#keys.onChange = (principal, what) => {
@@ -117,12 +122,15 @@ export class Gateway {
 			};
 		this.#pins = new Pins(store, log);
 		const absences = new Absences();
+		this.#toolBook = new ToolBook((server, tool, reason) =>
+			log.warn('arguments are not held against a schema', { server, tool, reason }),
+		);
 		const targets: TargetDependencies = {
 			pool: this.#pool,
 			metrics,
 			log,
-			toolHeaders: new ToolHeaders(),
 			pins: this.#pins,
+			toolBook: this.#toolBook,
 			absences,
 			snapshots: new Snapshots(store),
 			find: (name) => launcher.state.servers.find((server) => server.name === name && server.enabled),
@@ -225,6 +233,7 @@ export class Gateway {
 		this.#callers.budgets.tick(nowMs);
 		this.#authenticator.tick(nowMs);
 		this.#dependencies.audit.tick(nowMs);
+		this.#toolBook.tick(nowMs);
 	}
 }
 

@@ -140,8 +140,6 @@ export const BRIDGE_LIMITS = Object.freeze({
 	/** Arguments of a tool that are repeated in headers, and how deep in its schema they are looked for. */
 	headerParamsMax: 32,
 	schemaDepthMax: 8,
-	/** Tools of a server with such arguments. */
-	headerToolsMax: 512,
 	/** Resources that one listener may name, and a caller's subscriptions to one server. */
 	subscriptionsMax: 256,
 });
@@ -242,6 +240,49 @@ export const POLICY_LIMITS = Object.freeze({
 	guessableCharsMax: 31,
 	/** Another process may change keys; it is looked for so often. */
 	keysPollMs: 250,
+});
+
+/** How much callers may have at once, and in a minute. */
+export const BUDGET_LIMITS = Object.freeze({
+	/** Calls in flight of one caller, at all servers together. */
+	callsInFlightMax: 256,
+	callsInFlightSaidMax: 10_000,
+	/** Containers of one caller, of all servers together: three quarters of what there may be. */
+	containersMax: 24,
+	containersSaidMax: 1000,
+	/** What one caller may send in a minute. */
+	bytesPerMinuteMax: 1024 * MIB,
+	bytesPerMinuteSaidMax: 1024 * 1024 * MIB,
+	retryAfterMs: 1_000,
+	/** Who has all the containers that it may is to come again after so long. */
+	containersRetryAfterMs: 60_000,
+});
+
+/** The input schemas of tools, which servers write, and what operators add to them. */
+export const SCHEMA_LIMITS = Object.freeze({
+	schemaCharsMax: 64 * KIB,
+	schemaDepthMax: 64,
+	/** Of one build of a server; calls of the others are not looked at. */
+	toolsMax: 512,
+	serverCharsMax: 1 * MIB,
+	/** Of schemas in one list that were otherwise in the list before: each conversation may have been given its own. */
+	changedCharsMax: 16 * KIB,
+	/** Pages of a list that one conversation was given. */
+	pagesMax: 64,
+	serversMax: 2 * SERVERS_MAX,
+	/** Schemas that are compiled, of all servers; the one that was not used for longest goes first. */
+	compiledMax: 512,
+	/** For one schema, and for one look at the arguments of one call that may take long. */
+	compileMs: 250,
+	lookMs: 100,
+	/** Of the schemas of one server in a minute, all together; beyond that its calls are not looked at. */
+	msPerMinuteMax: 3_000,
+	/** A schema with which it took too long so often is given up. */
+	lateMax: 3,
+	/** Characters of the schema times those of the request, to which a look is known to be short without a clock. */
+	quickWorkMax: 4 * MIB,
+	/** What is said of what is wrong. */
+	objectionCharsMax: 400,
 });
 
 /** What servers said of themselves. */

@@ -53,6 +53,19 @@ export interface Replicas {
 	readonly max: number;
 }
 
+/** What holds for the tools of a Server. Names are patterns in which `*` stands for any characters. */
+export interface ToolRules {
+	/** Which there are for anybody; `deny` has the last word. */
+	readonly allow?: readonly string[];
+	readonly deny?: readonly string[];
+	/** How often one caller may call those of a pattern in a minute, all of them together. */
+	readonly callsPerMinute?: Readonly<Record<string, number>>;
+	/** What their arguments must fit: a JSON Schema, as JSON. */
+	readonly arguments?: Readonly<Record<string, string>>;
+	/** Whether arguments are held against the schemas that the server lists; absent: they are. */
+	readonly validate?: boolean;
+}
+
 /** An entry of the catalog: what to run and what it may do. */
 export interface Server {
 	readonly name: ServerName;
@@ -79,8 +92,12 @@ export interface Server {
 	readonly snapshot: boolean;
 	/** How often one caller may call it in a minute; absent: as the settings say. */
 	readonly callsPerMinute?: number;
-	/** Which of its tools there are for anybody, as patterns in which `*` stands for any characters; `deny` has the last word. */
-	readonly tools?: { readonly allow?: readonly string[]; readonly deny?: readonly string[] };
+	/** How many of its calls may be in flight, of all callers together. */
+	readonly callsInFlight?: number;
+	/** How many of its containers callers may have, all together. */
+	readonly containers?: number;
+	/** What holds for its tools, whoever calls them. */
+	readonly tools?: ToolRules;
 	/** Tools, as such patterns, whose arguments the audit records as they are. */
 	readonly audit?: { readonly values: readonly string[] };
 	/** When a definition of a tool counts as approved: when it is first seen, when a person says so, or always. */

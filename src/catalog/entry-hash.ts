@@ -14,6 +14,8 @@ const NOT_OF_CONTAINERS: ReadonlySet<string> = new Set([
 	'pin',
 	'callsPerMinute',
 	'audit',
+	'callsInFlight',
+	'containers',
 ] satisfies (keyof Server)[]);
 
 /**

@@ -5,7 +5,7 @@ import { SlipwayError } from '../errors.ts';
 import type { ServerName } from '../ids.ts';
 import { CATALOG_LIMITS } from '../limits.ts';
 import { bytesOf } from '../sizes.ts';
-import { type Catalog, createCatalog, type Resources, type Server, type Source } from './catalog.ts';
+import { type Catalog, createCatalog, type Resources, type Server, type Source, type ToolRules } from './catalog.ts';
 import { explainIssues, formatPath } from './explain.ts';
 import { type Flaw, positionOf, readJson } from './json.ts';
 import { catalogFileSchema, REPLICAS, type ServerFile } from './schema.ts';
@@ -137,6 +137,8 @@ function toServer(name: string, entry: ServerFile): Server {
 		idleStopMs: Math.round(entry.idleStop * MS_PER_SECOND),
 		snapshot: entry.snapshot,
 		...(entry.callsPerMinute === undefined ? {} : { callsPerMinute: entry.callsPerMinute }),
+		...(entry.callsInFlight === undefined ? {} : { callsInFlight: entry.callsInFlight }),
+		...(entry.containers === undefined ? {} : { containers: entry.containers }),
 		...(entry.tools === undefined ? {} : { tools: toTools(entry.tools) }),
 		...(entry.audit === undefined ? {} : { audit: entry.audit }),
 		pin: entry.pin,
@@ -146,8 +148,16 @@ function toServer(name: string, entry: ServerFile): Server {
 	};
 }
 
-function toTools({ allow, deny }: NonNullable<ServerFile['tools']>): NonNullable<Server['tools']> {
-	return { ...(allow === undefined ? {} : { allow }), ...(deny === undefined ? {} : { deny }) };
+function toTools(file: NonNullable<ServerFile['tools']>): ToolRules {
+	const { allow, deny, callsPerMinute, validate } = file;
+	const schemas = Object.entries(file.arguments ?? {}).map(([name, schema]) => [name, JSON.stringify(schema)]);
+	return {
+		...(allow === undefined ? {} : { allow }),
+		...(deny === undefined ? {} : { deny }),
+		...(callsPerMinute === undefined ? {} : { callsPerMinute }),
+		...(schemas.length === 0 ? {} : { arguments: Object.fromEntries(schemas) }),
+		...(validate === undefined ? {} : { validate }),
+	};
 }
 
 function toSource({ npm, image }: ServerFile): Source {

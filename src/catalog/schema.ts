@@ -6,7 +6,15 @@
  */
 import { z } from 'zod';
 import { SECRET_NAME_PATTERN, SERVER_NAME_PATTERN } from '../ids.ts';
-import { CATALOG_LIMITS, INSTANCE_LIMITS, POLICY_LIMITS, SECRET_LIMITS, SESSION_LIMITS } from '../limits.ts';
+import { compileSchema, SchemaRefused } from '../json-schema.ts';
+import {
+	BUDGET_LIMITS,
+	CATALOG_LIMITS,
+	INSTANCE_LIMITS,
+	POLICY_LIMITS,
+	SECRET_LIMITS,
+	SESSION_LIMITS,
+} from '../limits.ts';
 import { EGRESS_PATTERN, explainEgress } from './egress.ts';
 import { explainMountSource, explainTarget, isAtOrBelow } from './paths.ts';
 import { quote } from './quote.ts';
@@ -107,13 +115,38 @@ const replicasShape = {
 		.describe('Containers that there are at most, when many calls are in flight.'),
 };
 
-const toolPatterns = z
-	.array(text(CATALOG_LIMITS.toolPatternCharsMax).min(1).regex(PRINTABLE, 'has a control character in it. Remove it'))
-	.max(CATALOG_LIMITS.toolPatternsMax);
+const toolPattern = text(CATALOG_LIMITS.toolPatternCharsMax)
+	.min(1)
+	.regex(PRINTABLE, 'has a control character in it. Remove it');
+const toolPatterns = z.array(toolPattern).max(CATALOG_LIMITS.toolPatternsMax);
+
+/** Something for each of some names of tools. */
+function byTool<Value extends z.ZodType>(value: Value) {
+	return z
+		.record(toolPattern, value)
+		.superRefine((entries, context) => complainCount(context, entries, CATALOG_LIMITS.toolPatternsMax))
+		.meta({ maxProperties: CATALOG_LIMITS.toolPatternsMax });
+}
 
 const toolsShape = {
 	allow: toolPatterns.describe('Names of tools; `*` stands for any characters.').optional(),
 	deny: toolPatterns.describe('Names of tools; `*` stands for any characters.').optional(),
+	callsPerMinute: byTool(z.int().min(1).max(POLICY_LIMITS.callsPerMinuteSaidMax))
+		.describe(
+			'How often one caller may call tools in a minute, by name; `*` stands for any characters, and those that a name stands for are counted together.',
+		)
+		.optional(),
+	arguments: byTool(
+		z.record(z.string(), z.unknown()).superRefine((value, context) => complain(context, explainSchema(value))),
+	)
+		.describe(
+			'What the arguments of tools must fit, whatever the server allows: a JSON Schema (draft 2020-12 or draft-07) by name; `*` stands for any characters.',
+		)
+		.optional(),
+	validate: z
+		.boolean()
+		.describe('Whether arguments are held against the input schemas that the server lists. Without it they are.')
+		.optional(),
 };
 
 const auditShape = {
@@ -233,6 +266,22 @@ const serverShape = {
 		.max(POLICY_LIMITS.callsPerMinuteSaidMax)
 		.describe('How often one caller may call it in a minute; SLIPWAY_CALLS_PER_MINUTE where nothing is said.')
 		.optional(),
+	callsInFlight: z
+		.int()
+		.min(1)
+		.max(BUDGET_LIMITS.callsInFlightSaidMax)
+		.describe(
+			'Calls of it that may be in flight, of all callers together. One caller is let have no more than are left for others.',
+		)
+		.optional(),
+	containers: z
+		.int()
+		.min(1)
+		.max(BUDGET_LIMITS.containersSaidMax)
+		.describe(
+			'Containers of it that callers may have, all together. One caller is let have no more than are left for others.',
+		)
+		.optional(),
 	tools: z
 		.strictObject(toolsShape)
 		.describe('Which tools clients see and call: those that match `allow`, all where it is not there, but for `deny`.')
@@ -350,6 +399,17 @@ export function catalogJsonSchema(): Record<string, unknown> {
 
 function complain(context: z.RefinementCtx, message: string | undefined, path: PropertyKey[] = []): void {
 	if (message !== undefined) context.addIssue({ code: 'custom', message, path });
+}
+
+/** Why a schema cannot be used; undefined for one that can. */
+function explainSchema(schema: object): string | undefined {
+	try {
+		compileSchema(JSON.stringify(schema), 'operator');
+		return undefined;
+	} catch (error) {
+		if (!(error instanceof SchemaRefused)) throw error;
+		return `is no JSON Schema that Slipway can use: ${error.message}. Correct it`;
+	}
 }
 
 function complainCount(context: z.RefinementCtx, value: object, countMax: number): void {

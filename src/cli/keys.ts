@@ -11,6 +11,7 @@ import {
 	revokeKey,
 	rotateKey,
 } from '../http/key-admin.ts';
+import { bytesOf } from '../sizes.ts';
 import { openSqliteStore } from '../store/sqlite.ts';
 import { audited, UNRECORDED } from './audited.ts';
 import type { Invocation } from './invocation.ts';
@@ -24,6 +25,9 @@ const HELP = `slipway keys <create | list | rotate | revoke> [name] [options]
     --all             every server and group
     --admin           /status, /metrics and /api too
     --rate 600        calls of one server in a minute
+    --calls-in-flight 32, --sessions 8, --containers 8
+                      what it may have at once, at all servers together
+    --bytes 64m       what it may send in a minute
     --expires 30d     after so many days (d), hours (h) or minutes (m), or at a time like 2027-01-31T00:00:00Z
   list            the keys that there are, and what each may do
   rotate <name>   another key for the same caller; the old one is worth nothing from then on
@@ -42,6 +46,10 @@ const OPTIONS = {
 	all: { type: 'boolean' },
 	admin: { type: 'boolean' },
 	rate: { type: 'string' },
+	'calls-in-flight': { type: 'string' },
+	sessions: { type: 'string' },
+	containers: { type: 'string' },
+	bytes: { type: 'string' },
 	expires: { type: 'string' },
 	json: { type: 'boolean' },
 	help: { type: 'boolean', short: 'h' },
@@ -78,7 +86,7 @@ export async function keys({ args, environment, print }: Invocation): Promise<0 
 				run: () =>
 					action === 'rotate'
 						? rotateKey(store, name ?? '')
-						: createKey(store, { name, scopes: scopesOf(values), ...rateOf(values.rate), ...expiryOf(values.expires) }),
+						: createKey(store, { name, scopes: scopesOf(values), ...limitsOf(values), ...expiryOf(values.expires) }),
 			});
 			if (!recorded && !values.json) print(UNRECORDED);
 			print(values.json ? JSON.stringify(made) : describe(made));
@@ -118,9 +126,25 @@ function scopesOf({ servers, groups, tools, all, admin }: Wanted): string[] {
 	return scopes;
 }
 
-function rateOf(text: string | undefined): { callsPerMinute?: number } {
+interface Bounds {
+	readonly rate?: string | undefined;
+	readonly 'calls-in-flight'?: string | undefined;
+	readonly sessions?: string | undefined;
+	readonly containers?: string | undefined;
+	readonly bytes?: string | undefined;
+}
+
+function limitsOf({ rate, sessions, containers, bytes, ...rest }: Bounds): object {
 	// What is no number is refused where every key is looked at.
-	return text === undefined ? {} : { callsPerMinute: Number(text) };
+	const toNumber = (text: string | undefined): number | undefined => (text === undefined ? undefined : Number(text));
+	const limits = {
+		callsInFlight: toNumber(rest['calls-in-flight']),
+		sessions: toNumber(sessions),
+		containers: toNumber(containers),
+		bytesPerMinute: bytes === undefined ? undefined : bytesOf(bytes),
+	};
+	const said = Object.values(limits).some((limit) => limit !== undefined);
+	return { ...(rate === undefined ? {} : { callsPerMinute: Number(rate) }), ...(said ? { limits } : {}) };
 }
 
 function expiryOf(text: string | undefined): { expiresAt?: string } {

@@ -9,10 +9,14 @@ const UTF8 = new TextDecoder('utf-8', { fatal: true });
 /**
  * The body as text and as JSON.
  *
+ * @param onBytes told of what is read, also where nothing comes of it
  * @throws SlipwayError SLIPWAY_MEDIA_TYPE, SLIPWAY_BODY_TOO_LARGE (nothing is read when the length says so),
  *   SLIPWAY_BAD_JSON, SLIPWAY_BAD_REQUEST (nested too deep), SLIPWAY_CLIENT_GONE
  */
-export async function readJsonBody(request: IncomingMessage): Promise<{ text: string; value: unknown }> {
+export async function readJsonBody(
+	request: IncomingMessage,
+	onBytes: (bytes: number) => void = () => undefined,
+): Promise<{ text: string; value: unknown }> {
 	const { headers } = request;
 	if (!/^application\/json(?:\s*;\s*charset="?utf-8"?)?\s*$/i.test(headers['content-type'] ?? ''))
 		throw new SlipwayError('SLIPWAY_MEDIA_TYPE');
@@ -21,7 +25,7 @@ export async function readJsonBody(request: IncomingMessage): Promise<{ text: st
 		throw new SlipwayError('SLIPWAY_MEDIA_TYPE');
 	if (Number(headers['content-length'] ?? 0) > HTTP_LIMITS.bodyBytesMax)
 		throw new SlipwayError('SLIPWAY_BODY_TOO_LARGE');
-	const text = decode(await readBytes(request));
+	const text = decode(await readBytes(request, onBytes));
 	if (textDepthExceeds(text, HTTP_LIMITS.jsonDepthMax))
 		throw new SlipwayError('SLIPWAY_BAD_REQUEST', { reason: `It is nested deeper than ${HTTP_LIMITS.jsonDepthMax}.` });
 	try {
@@ -31,12 +35,13 @@ export async function readJsonBody(request: IncomingMessage): Promise<{ text: st
 	}
 }
 
-function readBytes(request: IncomingMessage): Promise<Buffer> {
+function readBytes(request: IncomingMessage, onBytes: (bytes: number) => void): Promise<Buffer> {
 	const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
 	const chunks: Buffer[] = [];
 	let bytes = 0;
 	request.on('data', (chunk: Buffer) => {
 		bytes += chunk.length;
+		onBytes(chunk.length);
 		if (bytes > HTTP_LIMITS.bodyBytesMax) {
 			request.removeAllListeners('data');
 			request.pause();

@@ -7,12 +7,11 @@
 import { SlipwayError } from '../errors.ts';
 import type { RpcId } from '../mcp/jsonrpc.ts';
 import { toOneLine } from '../mcp/text.ts';
-import { readJsonBody } from './body.ts';
 import type { Callers } from './callers.ts';
 import { pathOf } from './guards.ts';
 import { toRpcText } from './respond.ts';
 import type { PendingReply, Session } from './session.ts';
-import { accepted, accepts, classifyOrThrow, type Visit } from './visit.ts';
+import { accepted, accepts, classifyOrThrow, readBody, type Visit } from './visit.ts';
 
 /** GET /servers/<name>/sse: the session lives as long as the stream. */
 export function serveSse({ sessions }: Callers, visit: Visit): void {
@@ -34,7 +33,7 @@ export async function serveSseMessage({ sessions }: Callers, visit: Visit): Prom
 	const id = new URLSearchParams(request.url?.split('?', 2)[1]).get('sessionId');
 	if (id === null || id === '') throw new SlipwayError('SLIPWAY_SESSION_REQUIRED');
 	const session = sessions.find(id, visit);
-	const { text, value } = await readJsonBody(request);
+	const { text, value } = await readBody(visit);
 	const message = classifyOrThrow(visit, value);
 	const line = toOneLine(text);
 	if (message.kind !== 'request') {

@@ -2,9 +2,9 @@
 import { z } from 'zod';
 import type { RecordFields } from '../audit/record.ts';
 import { SlipwayError } from '../errors.ts';
-import { POLICY_LIMITS } from '../limits.ts';
+import { BUDGET_LIMITS, POLICY_LIMITS, SESSION_LIMITS } from '../limits.ts';
 import { isScope } from '../policy/access.ts';
-import type { KeyStore, StoredKey } from '../store/contract.ts';
+import type { KeyLimits, KeyStore, StoredKey } from '../store/contract.ts';
 import { hashKey, makeKey, OPERATOR } from './keys.ts';
 
 /** A key as it is told: never the key itself, nor its hash. */
@@ -14,6 +14,7 @@ export interface KeyView {
 	readonly createdAt: string;
 	/** Calls of one server in a minute. */
 	readonly callsPerMinute?: number;
+	readonly limits?: KeyLimits;
 	readonly expiresAt?: string;
 	readonly expired?: true;
 }
@@ -22,6 +23,10 @@ export interface KeyView {
 export interface MadeKey extends KeyView {
 	/** To be shown once: it is kept as a hash only. */
 	readonly key: string;
+}
+
+function atLeastOne(max: number) {
+	return z.int('a whole number').min(1, 'at least 1').max(max, `at most ${max}`).optional();
 }
 
 /** What a key is to be. */
@@ -40,6 +45,14 @@ export const newKeySchema = z.strictObject({
 		.min(1, 'at least one scope: a key without one may do nothing')
 		.max(POLICY_LIMITS.scopesMax),
 	callsPerMinute: z.int('a whole number').min(1, 'at least 1').max(POLICY_LIMITS.callsPerMinuteSaidMax).optional(),
+	limits: z
+		.strictObject({
+			callsInFlight: atLeastOne(BUDGET_LIMITS.callsInFlightSaidMax),
+			sessions: atLeastOne(SESSION_LIMITS.sessionsMax),
+			containers: atLeastOne(BUDGET_LIMITS.containersSaidMax),
+			bytesPerMinute: atLeastOne(BUDGET_LIMITS.bytesPerMinuteSaidMax),
+		})
+		.optional(),
 	expiresAt: z.iso.datetime({ offset: true, error: 'a time like 2027-01-31T00:00:00Z' }).optional(),
 });
 
@@ -47,7 +60,7 @@ export type NewKey = z.output<typeof newKeySchema>;
 
 /** Throws SLIPWAY_KEY_INVALID, SLIPWAY_KEY_EXISTS or SLIPWAY_KEYS_FULL. */
 export function createKey(store: KeyStore, input: unknown): MadeKey {
-	const { name, scopes, callsPerMinute, expiresAt } = parse(input);
+	const { name, scopes, callsPerMinute, limits, expiresAt } = parse(input);
 	const known = store.listKeys();
 	if (known.some((key) => key.name === name)) throw new SlipwayError('SLIPWAY_KEY_EXISTS');
 	if (known.length >= POLICY_LIMITS.keysMax) throw new SlipwayError('SLIPWAY_KEYS_FULL');
@@ -58,6 +71,7 @@ export function createKey(store: KeyStore, input: unknown): MadeKey {
 		scopes,
 		createdAtMs: Date.now(),
 		...(callsPerMinute === undefined ? {} : { callsPerMinute }),
+		...(limits === undefined ? {} : { limits }),
 		...(expiresAt === undefined ? {} : { expiresAtMs: Date.parse(expiresAt) }),
 	};
 	store.saveKey(stored);
@@ -106,12 +120,13 @@ function parse(input: unknown): NewKey {
 	return parsed.data;
 }
 
-function toView({ name, scopes, createdAtMs, callsPerMinute, expiresAtMs }: StoredKey): KeyView {
+function toView({ name, scopes, createdAtMs, callsPerMinute, limits, expiresAtMs }: StoredKey): KeyView {
 	return {
 		name,
 		scopes,
 		createdAt: new Date(createdAtMs).toISOString(),
 		...(callsPerMinute === undefined ? {} : { callsPerMinute }),
+		...(limits === undefined ? {} : { limits }),
 		...(expiresAtMs === undefined ? {} : { expiresAt: new Date(expiresAtMs).toISOString() }),
 		...(expiresAtMs !== undefined && expiresAtMs <= Date.now() ? { expired: true } : {}),
 	};

@@ -8,7 +8,7 @@ import { SlipwayError } from '../errors.ts';
 import type { PrincipalId } from '../ids.ts';
 import { POLICY_LIMITS } from '../limits.ts';
 import { Access, UNBOUNDED } from '../policy/access.ts';
-import type { KeyStore, StoredKey } from '../store/contract.ts';
+import type { KeyLimits, KeyStore, StoredKey } from '../store/contract.ts';
 import { type Authenticator, bearerOf, type Principal } from './principal.ts';
 
 /** Everybody is the same caller. Only for `SLIPWAY_AUTH=none`. */
@@ -94,6 +94,11 @@ export class KeyRing implements Authenticator {
 		return known === undefined || isExpired(known, Date.now()) ? undefined : known.principal;
 	}
 
+	/** What a caller may have, where its key says so. */
+	limitsOf(caller: PrincipalId): KeyLimits | undefined {
+		return this.#byHash.values().find(({ principal }) => principal.id === caller)?.principal.limits;
+	}
+
 	/** Reads the store again where it has changed, and tells of keys whose time is over. */
 	refresh(): void {
 		const nowMs = Date.now();
@@ -138,9 +143,10 @@ export function makeFirstKey(configured: string | undefined, store: KeyStore): s
 /** The operator is known by that name alone, so that no other key can be made to look like it. */
 function toKnown(key: StoredKey): Known {
 	const id = (key.name === OPERATOR ? OPERATOR : `key:${key.name}`) as PrincipalId;
-	const { scopes, callsPerMinute } = key;
+	const { scopes, callsPerMinute, limits } = key;
 	const rate = callsPerMinute === undefined ? {} : { callsPerMinute };
-	return { key, principal: Object.freeze({ id, access: new Access(scopes), ...rate }) };
+	const rest = limits === undefined ? {} : { limits };
+	return { key, principal: Object.freeze({ id, access: new Access(scopes), ...rate, ...rest }) };
 }
 
 function isExpired({ key: { expiresAtMs } }: Known, nowMs: number): boolean {
@@ -152,6 +158,7 @@ function isSame(one: StoredKey, other: StoredKey): boolean {
 		one.hash === other.hash &&
 		one.expiresAtMs === other.expiresAtMs &&
 		one.callsPerMinute === other.callsPerMinute &&
+		JSON.stringify(one.limits) === JSON.stringify(other.limits) &&
 		JSON.stringify(one.scopes) === JSON.stringify(other.scopes)
 	);
 }

@@ -39,7 +39,9 @@ export function serveModern({ conversations }: Callers, visit: Visit, request: M
 	refuseRemovedMethod(message.method);
 	const known = conversations.has(visit, request) ? undefined : visit.target.known(request, visit.principal.id);
 	if (known !== undefined) return answerKnown(visit, message, known);
-	const conversation = conversations.find(visit, request);
+	// Nothing is started for a call that there is no place for.
+	const leave = visit.budgets.enter(visit.principal, visit.target, message);
+	const conversation = orLeave(leave, () => conversations.find(visit, request));
 	const reply = new HttpReply({
 		request: visit.request,
 		response: visit.response,
@@ -52,6 +54,7 @@ export function serveModern({ conversations }: Callers, visit: Visit, request: M
 		primed: false,
 		statusOf,
 		onSettled: (_, complete) => {
+			leave();
 			conversation.leave(watched, complete);
 			// Also one that no server has heard of yet.
 			if (!complete) visit.calls.end('cancelled');
@@ -59,6 +62,16 @@ export function serveModern({ conversations }: Callers, visit: Visit, request: M
 	});
 	const watched = visit.calls.watch(message, reply);
 	void conversation.serve(request, watched);
+}
+
+/** What a function returns; the place is given back where it throws. */
+function orLeave<T>(leave: () => void, run: () => T): T {
+	try {
+		return run();
+	} catch (error) {
+		leave();
+		throw error;
+	}
 }
 
 /** Answers with what the server has said before, and starts nothing. */

@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { SlipwayError } from '../errors.ts';
 import type { PrincipalId } from '../ids.ts';
 import type { Access } from '../policy/access.ts';
+import type { KeyLimits } from '../store/contract.ts';
 
 export interface Principal {
 	readonly id: PrincipalId;
@@ -10,6 +11,8 @@ export interface Principal {
 	readonly access: Access;
 	/** Its calls of one server in a minute, where its key says so. */
 	readonly callsPerMinute?: number;
+	/** What else it may have, where its key says so. */
+	readonly limits?: KeyLimits;
 	/** From then on it has to say anew who it is. Milliseconds since 1970. */
 	readonly expiresAtMs?: number;
 }

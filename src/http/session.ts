@@ -30,6 +30,7 @@ import type { SessionMemory } from '../mcp/session-memory.ts';
 import { replaceId } from '../mcp/text.ts';
 import type { Metrics } from '../metrics.ts';
 import type { LegacyConversation, LegacyOptions, Target } from '../pool/target.ts';
+import type { CallBudgets } from './call-budgets.ts';
 import { EventStream } from './event-stream.ts';
 import type { Principal } from './principal.ts';
 import { type Carrier, eventId, type ReplayBudget, ReplayStore, type StreamRecord } from './replay.ts';
@@ -38,6 +39,7 @@ import { logFailure, type Tenant } from './tenants.ts';
 export interface SessionDependencies {
 	readonly metrics: Metrics;
 	readonly log: Log;
+	readonly budgets: CallBudgets;
 }
 
 /** A reply that its session keeps until it is settled. */
@@ -213,12 +215,19 @@ export class Session implements Standing, Carrier, Tenant {
 				if (reply === undefined) throw new SlipwayError('SLIPWAY_BAD_REQUEST');
 				const { id } = message;
 				if (this.#calls.has(id)) throw new SlipwayError('SLIPWAY_DUPLICATE_ID');
-				const call = server.request(text, message, {
-					exchange: new LegacyExchange(reply, this.#questions),
-					timeoutMs: this.target.callTimeoutMs,
-					onEnd: () => this.#calls.delete(id),
-				});
-				this.#calls.set(id, call);
+				const leave = this.#dependencies.budgets.enter(this.principal, this.target, message);
+				const onEnd = (): void => {
+					leave();
+					this.#calls.delete(id);
+				};
+				try {
+					const exchange = new LegacyExchange(reply, this.#questions);
+					const { callTimeoutMs: timeoutMs } = this.target;
+					this.#calls.set(id, server.request(text, message, { exchange, timeoutMs, onEnd }));
+				} catch (error) {
+					leave();
+					throw error;
+				}
 				return;
 			}
 			case 'notification':

@@ -18,13 +18,12 @@ import {
 	unsupportedRevision,
 } from '../mcp/revisions.ts';
 import { toOneLine } from '../mcp/text.ts';
-import { readJsonBody } from './body.ts';
 import type { Callers } from './callers.ts';
 import { serveModern } from './modern.ts';
 import { HttpReply } from './reply.ts';
 import { COMMON_HEADERS } from './respond.ts';
 import type { Session } from './session.ts';
-import { accepted, accepts, classifyOrThrow, type Visit, versionOf } from './visit.ts';
+import { accepted, accepts, classifyOrThrow, readBody, type Visit, versionOf } from './visit.ts';
 
 /** One request on an endpoint's path. Throws a SlipwayError for whatever is answered with an error as a whole. */
 export async function serveStreamable(callers: Callers, visit: Visit): Promise<void> {
@@ -40,7 +39,7 @@ export async function serveStreamable(callers: Callers, visit: Visit): Promise<v
 async function post(callers: Callers, visit: Visit): Promise<void> {
 	if (!accepts(visit.request, 'application/json') || !accepts(visit.request, 'text/event-stream'))
 		throw new SlipwayError('SLIPWAY_NOT_ACCEPTABLE');
-	const { text, value } = await readJsonBody(visit.request);
+	const { text, value } = await readBody(visit);
 	if (Array.isArray(value)) return postBatch(findSession(callers, visit), visit, value);
 	const message = classifyOrThrow(visit, value);
 	const line = toOneLine(text);

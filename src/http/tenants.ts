@@ -72,7 +72,8 @@ export class Tenants {
 		// A request that was half here when all were ended.
 		if (this.#stopped) throw new SlipwayError('SLIPWAY_DRAINING', { retryAfterSeconds: 1 });
 		const own = this.#of(principal);
-		if (own.length < this.#options.perPrincipalMax && this.#tenants.size < SESSION_LIMITS.sessionsMax) return;
+		const ownMax = principal.limits?.sessions ?? this.#options.perPrincipalMax;
+		if (own.length < ownMax && this.#tenants.size < SESSION_LIMITS.sessionsMax) return;
 		const abandoned = oldestAbandoned(own);
 		if (abandoned === undefined) throw new SlipwayError('SLIPWAY_SESSIONS_FULL', { retryAfterSeconds: 60 });
 		void abandoned.end('prompt');

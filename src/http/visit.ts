@@ -4,6 +4,7 @@ import { SlipwayError } from '../errors.ts';
 import { classify, type Message, type RpcId } from '../mcp/jsonrpc.ts';
 import type { Target } from '../pool/target.ts';
 import type { AuditedCalls } from './audited-calls.ts';
+import { readJsonBody } from './body.ts';
 import type { CallBudgets } from './call-budgets.ts';
 import type { Principal } from './principal.ts';
 import { COMMON_HEADERS } from './respond.ts';
@@ -23,6 +24,12 @@ export interface Visit {
 	readonly challenge: (error: SlipwayError) => string | undefined;
 	/** The id of the JSON-RPC request, as soon as it is known: what is answered with an error then carries it. */
 	rpcId: RpcId | null;
+}
+
+/** The body of a visit, within what its caller may send. Throws SLIPWAY_RATE_LIMITED, and what readJsonBody throws. */
+export function readBody(visit: Visit): Promise<{ text: string; value: unknown }> {
+	const pay = visit.budgets.sends(visit);
+	return readJsonBody(visit.request, pay);
 }
 
 /** What a visit brings. Throws SLIPWAY_BAD_REQUEST, SLIPWAY_DRAINING for a request while we drain, SLIPWAY_RATE_LIMITED, SLIPWAY_AUDIT_FAILED. */

@@ -44,7 +44,11 @@ export interface ServerView {
 	readonly snapshot: boolean;
 	/** How often one caller may call it in a minute; absent: as the settings say. */
 	readonly callsPerMinute?: number;
-	/** Which of its tools there are for anybody: patterns in which `*` stands for any characters; `deny` has the last word. */
+	/** How many of its calls may be in flight, of all callers together. */
+	readonly callsInFlight?: number;
+	/** How many of its Instances callers may have, all together. */
+	readonly containers?: number;
+	/** What holds for its tools, whoever calls them. */
 	readonly tools?: NonNullable<Server['tools']>;
 	/** Tools, as such patterns, whose arguments the audit records as they are. */
 	readonly audit?: NonNullable<Server['audit']>;

@@ -236,6 +236,8 @@ export class LocalLauncher implements Launcher {
 			idleStopMs: server.idleStopMs,
 			snapshot: server.snapshot,
 			...(server.callsPerMinute === undefined ? {} : { callsPerMinute: server.callsPerMinute }),
+			...(server.callsInFlight === undefined ? {} : { callsInFlight: server.callsInFlight }),
+			...(server.containers === undefined ? {} : { containers: server.containers }),
 			...(server.tools === undefined ? {} : { tools: server.tools }),
 			...(server.audit === undefined ? {} : { audit: server.audit }),
 			pin: server.pin,

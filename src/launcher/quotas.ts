@@ -30,13 +30,14 @@ export class Quotas {
 	 * Takes a place for one Instance.
 	 *
 	 * @param nowMs of a clock that only goes forward
-	 * @throws SlipwayError SLIPWAY_INSTANCES_FULL, SLIPWAY_SERVER_FULL, SLIPWAY_START_RATE
+	 * @throws SlipwayError SLIPWAY_INSTANCES_FULL, SLIPWAY_SERVER_INSTANCES_FULL, SLIPWAY_START_RATE
 	 */
 	take(server: ServerName, nowMs: number): void {
 		const { instancesMax, instancesPerServerMax, startsPerMinuteMax } = this.#options;
 		const ofServer = this.#places.get(server) ?? 0;
 		if (this.#taken >= instancesMax) throw new SlipwayError('SLIPWAY_INSTANCES_FULL', { retryAfterSeconds: 5 });
-		if (ofServer >= instancesPerServerMax) throw new SlipwayError('SLIPWAY_SERVER_FULL', { retryAfterSeconds: 5 });
+		if (ofServer >= instancesPerServerMax)
+			throw new SlipwayError('SLIPWAY_SERVER_INSTANCES_FULL', { retryAfterSeconds: 5 });
 		this.#startedAtMs = this.#startedAtMs.filter((atMs) => nowMs - atMs < MS_PER_MINUTE);
 		const [firstAtMs = nowMs] = this.#startedAtMs;
 		if (this.#startedAtMs.length >= startsPerMinuteMax) {

@@ -9,6 +9,14 @@ export const LEGACY_REVISIONS: readonly string[] = Object.freeze([...SUPPORTED_P
 /** The one revision that has batches (2025-03-26 added them, 2025-06-18 removed them). */
 export const BATCH_REVISION = '2025-03-26';
 
+/** The first revision in which arguments that do not fit are answered with a result, which the model reads (SEP-1303). */
+const RESULTS_REVISION = '2025-11-25';
+
+/** Whether a revision has arguments that do not fit refused in a result, and not with an error. */
+export function refusesInResults(revision: string): boolean {
+	return revision >= RESULTS_REVISION;
+}
+
 /** The first revision without sessions. */
 export const MODERN_REVISION = '2026-07-28';
 

@@ -11,6 +11,7 @@
  */
 import { POLICY_LIMITS } from '../limits.ts';
 import type { ToolFilter } from '../mcp/tool-filter.ts';
+import type { ArgumentRules } from './arguments.ts';
 
 /** The members of a group; undefined for one that is not in the catalog. */
 export type MembersOf = (group: string) => readonly string[] | undefined;
@@ -84,11 +85,16 @@ export class Access {
 export interface ToolRules {
 	readonly allow?: readonly string[];
 	readonly deny?: readonly string[];
+	/** See arguments.ts. */
+	readonly arguments?: ArgumentRules;
 }
 
-/** The filter of such rules; undefined when they allow everything. */
-export function filterOf({ allow, deny = [] }: ToolRules): ToolFilter | undefined {
-	if (allow === undefined && deny.length === 0) return undefined;
+/**
+ * The filter of such rules; undefined when they allow everything. Where they say something of arguments there is one: what
+ * passes a filter has one method and one name of a tool.
+ */
+export function filterOf({ allow, deny = [], arguments: rules }: ToolRules): ToolFilter | undefined {
+	if (allow === undefined && deny.length === 0 && rules === undefined) return undefined;
 	const allowed = allow?.map(toPattern);
 	const denied = deny.map(toPattern);
 	return {
@@ -122,7 +128,7 @@ function argumentsOf(scopes: readonly string[], kind: string): string[] {
  * Whether a name is one that a pattern stands for. The parts between the `*` are looked for in order, each as early as
  * it comes, so that no pattern takes more than the product of the lengths.
  */
-function toPattern(pattern: string): Pattern {
+export function toPattern(pattern: string): Pattern {
 	const [first = '', ...rest] = pattern.split('*');
 	const last = rest.pop();
 	if (last === undefined) return (name) => name === pattern;

@@ -1,4 +1,4 @@
-/** How many calls somebody may make: a bucket for each caller and server, which fills again evenly. */
+/** How much somebody may have: in a minute, which is a bucket that fills again evenly, and at once, which is places. */
 
 const MS_PER_MINUTE = 60_000;
 
@@ -26,8 +26,23 @@ export class Budgets {
 		return this.#buckets.size;
 	}
 
-	/** Takes one call of the bucket of that name, which holds those of a minute, if there is one left. */
+	/** Takes one of the bucket of that name, which holds those of a minute, if there is one left. */
 	take(name: string, perMinute: number, nowMs: number): Charge {
+		const bucket = this.#bucketOf(name, perMinute, nowMs);
+		const allowed = bucket.left >= 1;
+		if (allowed) bucket.left -= 1;
+		return chargeOf(bucket, allowed);
+	}
+
+	/** Takes so many, also where fewer are left: who comes next waits for them. With none it is said whether one is left. */
+	pay(name: string, perMinute: number, nowMs: number, amount: number): Charge {
+		const bucket = this.#bucketOf(name, perMinute, nowMs);
+		const allowed = bucket.left >= 1;
+		bucket.left -= amount;
+		return chargeOf(bucket, allowed);
+	}
+
+	#bucketOf(name: string, perMinute: number, nowMs: number): Bucket {
 		const bucket = this.#buckets.get(name) ?? { perMinute, left: perMinute, atMs: nowMs };
 		this.#buckets.set(name, bucket);
 		refill(bucket, nowMs);
@@ -36,10 +51,7 @@ export class Budgets {
 			bucket.left *= perMinute / bucket.perMinute;
 			bucket.perMinute = perMinute;
 		}
-		const allowed = bucket.left >= 1;
-		if (allowed) bucket.left -= 1;
-		const missing = Math.max(0, 1 - (bucket.left - Math.floor(bucket.left)));
-		return { allowed, remaining: Math.floor(bucket.left), waitMs: (missing * MS_PER_MINUTE) / perMinute };
+		return bucket;
 	}
 
 	/** Whether anything of that bucket is gone. */
@@ -61,6 +73,60 @@ export class Budgets {
 			refill(bucket, nowMs);
 			if (bucket.left >= bucket.perMinute) this.#buckets.delete(name);
 		}
+	}
+}
+
+function chargeOf({ left, perMinute }: Bucket, allowed: boolean): Charge {
+	const remaining = Math.max(0, Math.floor(left));
+	return { allowed, remaining, waitMs: ((remaining + 1 - left) * MS_PER_MINUTE) / perMinute };
+}
+
+const NOTHING = (): void => undefined;
+
+/** INVARIANT: what is held is in the table, and nothing else is. */
+export class Places {
+	readonly #taken = new Map<string, number>();
+
+	/** Names of which places are held. */
+	get size(): number {
+		return this.#taken.size;
+	}
+
+	/**
+	 * Takes one of so many places, and returns the way to give it back, once; undefined when there is none.
+	 *
+	 * @param max undefined or 0: any number
+	 */
+	take(name: string, max: number | undefined): (() => void) | undefined {
+		if (!max) return NOTHING;
+		const taken = this.#taken.get(name) ?? 0;
+		if (taken >= max) return undefined;
+		this.#taken.set(name, taken + 1);
+		let isHeld = true;
+		return () => {
+			if (!isHeld) return;
+			isHeld = false;
+			const left = (this.#taken.get(name) ?? 0) - 1;
+			if (left > 0) this.#taken.set(name, left);
+			else this.#taken.delete(name);
+		};
+	}
+
+	/**
+	 * The same of places that several have together: nobody has more of them than are free for the others, so that who
+	 * comes new finds one. Whoever is alone there gets half of them.
+	 */
+	takeShare(name: string, who: string, max: number | undefined): (() => void) | undefined {
+		if (!max) return NOTHING;
+		const free = max - (this.#taken.get(name) ?? 0);
+		const own = this.take(`${name}\n${who}`, free);
+		const common = own && this.take(name, max);
+		if (common === undefined) own?.();
+		if (own === undefined || common === undefined) return undefined;
+		return () => {
+			own();
+			common();
+		};
 	}
 }
 

@@ -70,9 +70,14 @@ export class AggregateTarget implements Target {
 		return server !== undefined && this.#options.names()?.includes(server) ? server : this.name;
 	}
 
+	toolOf({ method, params = {} }: RequestMessage): string | undefined {
+		const name = method === 'tools/call' ? own(params, 'name') : undefined;
+		return typeof name === 'string' ? splitName(name)?.name : undefined;
+	}
+
 	headerParams(tool: string): readonly HeaderParam[] {
 		const { server, name } = splitName(tool) ?? { server: '', name: tool };
-		return this.#dependencies.toolHeaders.of(server, name);
+		return this.#dependencies.toolBook.headersOf(server, name);
 	}
 
 	async openLegacy(text: string, message: RequestMessage, options: LegacyOptions): Promise<OpenedLegacy> {

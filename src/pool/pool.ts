@@ -9,7 +9,9 @@ import type { Channel } from '../channel.ts';
 import { type ErrorCode, SlipwayError } from '../errors.ts';
 import { NOBODY, type PrincipalId, type ServerName } from '../ids.ts';
 import type { Launcher, ServerView } from '../launcher/contract.ts';
+import { BUDGET_LIMITS } from '../limits.ts';
 import { Upstream } from '../mcp/upstream.ts';
+import { Places } from '../policy/budget.ts';
 import { type Chance, CrashGuard, type Subject } from './crash-guard.ts';
 import type { CrashView } from './crash-record.ts';
 import { Eras } from './eras.ts';
@@ -26,6 +28,8 @@ export interface PoolOptions {
 	readonly chance?: Chance | undefined;
 	/** What Instances that wait for their first caller may take together, by their limits; 0: none wait. */
 	readonly warmBytesMax?: number;
+	/** How many Instances a caller may have, of all servers together; 0: any number. */
+	readonly heldMaxOf?: (caller: PrincipalId) => number;
 }
 
 /** INVARIANT: `#leases` holds what was given and is not over; after `stop` it is empty. */
@@ -39,10 +43,17 @@ export class Pool {
 	readonly #guard: CrashGuard;
 	readonly #onDeath: PoolOptions['onDeath'];
 	readonly #onStart: PoolOptions['onStart'];
+	readonly #heldMaxOf: NonNullable<PoolOptions['heldMaxOf']>;
+	/** What callers hold, by caller and by server. */
+	readonly #places = new Places();
 	/** Conversations that are being opened. What is given up may come all the same, and ends then. */
 	readonly #opening = new Set<Promise<Opened>>();
 
-	constructor(launcher: Launcher, { onDeath, onStart, chance, warmBytesMax = 0 }: PoolOptions = {}) {
+	constructor(
+		launcher: Launcher,
+		{ onDeath, onStart, chance, warmBytesMax = 0, heldMaxOf = () => 0 }: PoolOptions = {},
+	) {
+		this.#heldMaxOf = heldMaxOf;
 		this.#launcher = launcher;
 		this.#warm = new WarmStarts({
 			launcher,
@@ -57,6 +68,11 @@ export class Pool {
 			open: (request, opener) => this.open(request, opener),
 			find: (server) => this.#viewOf(server),
 		});
+	}
+
+	/** Callers and servers whose Instances are counted, where that is bounded. */
+	get counted(): number {
+		return this.#places.size;
 	}
 
 	/** Instances that are held. */
@@ -86,7 +102,7 @@ export class Pool {
 		const ready = this.#viewOf(server)?.preparation.kind === 'ready';
 		const attempt = async (launchSignal: AbortSignal): Promise<Opened> => {
 			const launch = async (kind: StartKind): Promise<Lease> => {
-				lease = await this.#acquire({ ...request, signal: launchSignal }, kind);
+				lease = await this.#acquireOwn({ ...request, signal: launchSignal }, kind);
 				if (launchSignal.aborted) await lease.release('prompt');
 				launchSignal.throwIfAborted();
 				return lease;
@@ -139,6 +155,50 @@ export class Pool {
 
 	#viewOf(server: ServerName): ServerView | undefined {
 		return this.#launcher.state.servers.find(({ name }) => name === server);
+	}
+
+	/** A Lease within what its caller, and all callers of the server together, may have. */
+	async #acquireOwn(request: LeaseRequest, kind: StartKind): Promise<Lease> {
+		const leave = await this.#place(request);
+		try {
+			const lease = await this.#acquire(request, kind);
+			void lease.upstream.ended.then(leave);
+			return lease;
+		} catch (error) {
+			leave();
+			throw error;
+		}
+	}
+
+	/** Who is abandoned makes room. */
+	async #place(request: LeaseRequest): Promise<() => void> {
+		for (;;) {
+			try {
+				return this.#takePlace(request);
+			} catch (error) {
+				if (!(await request.makeRoom())) throw error;
+			}
+		}
+	}
+
+	/** What is nobody's is no use of a server, and what everybody has together is nobody's. Returns the way to give it back. */
+	#takePlace({ server, caller }: LeaseRequest): () => void {
+		if (caller === NOBODY) return () => undefined;
+		const { isolation, containers } = this.#viewOf(server) ?? {};
+		const isShared = isolation === 'shared';
+		const retryAfterSeconds = BUDGET_LIMITS.containersRetryAfterMs / 1000;
+		const own = this.#places.take(caller, isShared ? 0 : this.#heldMaxOf(caller));
+		if (own === undefined) throw new SlipwayError('SLIPWAY_CONTAINERS_FULL', { retryAfterSeconds });
+		const name = `server ${server}`;
+		const common = isShared ? this.#places.take(name, containers) : this.#places.takeShare(name, caller, containers);
+		if (common !== undefined)
+			return () => {
+				own();
+				common();
+			};
+		own();
+		const reason = '`containers`: there are as many as it allows, or the caller has as many as are left for others.';
+		throw new SlipwayError('SLIPWAY_SERVER_FULL', { server, reason, retryAfterSeconds });
 	}
 
 	/** Many clients never say that they are done: at the bound, who is abandoned makes room, and before that who waits. */

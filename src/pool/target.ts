@@ -14,7 +14,7 @@ import { LegacyEmulation } from '../mcp/legacy-emulation.ts';
 import { ModernBridge } from '../mcp/modern-bridge.ts';
 import { DirectServer, type ModernRequest, type ModernServer } from '../mcp/modern-server.ts';
 import type { Answer } from '../mcp/own-request.ts';
-import { type Envelope, envelopeOfInitialize, metaOfEnvelope } from '../mcp/revisions.ts';
+import { type Envelope, envelopeOfInitialize, metaOfEnvelope, revisionForInitialize } from '../mcp/revisions.ts';
 import type { SessionMemory } from '../mcp/session-memory.ts';
 import { pageOf, type Snapshot } from '../mcp/snapshot.ts';
 import {
@@ -30,6 +30,7 @@ import type { Metrics } from '../metrics.ts';
 import { type Access, both, filterOf, type MembersOf } from '../policy/access.ts';
 import type { Absences } from './absences.ts';
 import { type Build, buildOf } from './build.ts';
+import { CheckingLegacyServer, CheckingModernServer, ShownTools } from './checking-server.ts';
 import { LateStanding } from './late-standing.ts';
 import type { Lease, LeaseRequest } from './lease.ts';
 import type { Opened, Opener } from './opening.ts';
@@ -38,7 +39,7 @@ import type { Pool } from './pool.ts';
 import { ServerSnapshots } from './server-snapshots.ts';
 import type { SeatRequest } from './shared-instances.ts';
 import type { Snapshots } from './snapshots.ts';
-import type { ToolHeaders } from './tool-headers.ts';
+import type { ToolBook } from './tool-book.ts';
 
 /** Who opens a conversation, and how it gives up. */
 export type OpenOptions = Pick<LeaseRequest, 'caller' | 'signal' | 'makeRoom'>;
@@ -98,6 +99,8 @@ export interface Target {
 	readonly speaksModern: boolean | undefined;
 	/** The server that a request is for, as far as its name says; else the endpoint. */
 	serverOf(message: RequestMessage): string;
+	/** The tool that a request calls, by the name that its server has for it. */
+	toolOf(message: RequestMessage): string | undefined;
 	/** The arguments that a tool wants repeated in headers, as far as that is known. */
 	headerParams(tool: string): readonly HeaderParam[];
 	/** Begins a conversation with a client's own `initialize`. Rejects with a SlipwayError. */
@@ -112,8 +115,8 @@ export interface TargetDependencies {
 	readonly pool: Pool;
 	readonly metrics: Metrics;
 	readonly log: Log;
-	readonly toolHeaders: ToolHeaders;
 	readonly pins: Pins;
+	readonly toolBook: ToolBook;
 	readonly absences: Absences;
 	readonly snapshots: Snapshots;
 	/** The server as it stands in the catalog, if it is in it and enabled. */
@@ -198,8 +201,13 @@ export class ServerTarget implements Target {
 		return this.name;
 	}
 
+	toolOf({ method, params = {} }: RequestMessage): string | undefined {
+		const name = method === 'tools/call' ? own(params, 'name') : undefined;
+		return typeof name === 'string' ? name : undefined;
+	}
+
 	headerParams(tool: string): readonly HeaderParam[] {
-		return this.#dependencies.toolHeaders.of(this.name, tool);
+		return this.#dependencies.toolBook.headersOf(this.name, tool);
 	}
 
 	async openLegacy(text: string, message: RequestMessage, options: LegacyOptions): Promise<OpenedLegacy> {
@@ -219,7 +227,9 @@ export class ServerTarget implements Target {
 	/** A conversation of the first era with one Instance, which ends with it, as its caller may have it. Rejects with a SlipwayError. */
 	async sit(text: string, message: RequestMessage, options: LegacyOptions): Promise<Sitting> {
 		const sitting = await this.#listen(text, message, options);
-		return { ...sitting, server: new FilteredLegacyServer(sitting.server, this.#filter) };
+		const snapshot = (): Snapshot | undefined => this.snapshots.ofLegacy(message, options.caller);
+		const server = new CheckingLegacyServer(sitting.server, this.#shownTools(snapshot), revisionForInitialize(message));
+		return { ...sitting, server: new FilteredLegacyServer(server, this.#filter) };
 	}
 
 	/** The same with all that the server has, which is learned, and compared before it is called. */
@@ -257,13 +267,14 @@ export class ServerTarget implements Target {
 		first: Sitting | undefined,
 	): LegacyConversation {
 		const { log } = this.#dependencies;
+		const snapshot = (): Snapshot | undefined => this.snapshots.ofLegacy(message, options.caller);
 		const server = new LastingServer({
 			name: this.name,
 			memory,
 			first,
 			open: () => this.#listen(memory.initialize, message, options),
 			callTimeoutMs: this.callTimeoutMs,
-			snapshot: () => this.snapshots.ofLegacy(message, options.caller),
+			snapshot,
 			specNow: () => this.#specNow,
 			idleStopMs: this.idleStopMs,
 			standing: options.standing,
@@ -275,7 +286,15 @@ export class ServerTarget implements Target {
 					...(exitCode === undefined ? {} : { exitCode }),
 				}),
 		});
-		return conversationWith(server, new FilteredLegacyServer(server, this.#filter));
+		const checked = new CheckingLegacyServer(server, this.#shownTools(snapshot), memory.revision);
+		return conversationWith(server, new FilteredLegacyServer(checked, this.#filter));
+	}
+
+	/** What a conversation is shown of the server's tools, and its calls are held against. */
+	#shownTools(snapshot: () => Snapshot | undefined): ShownTools {
+		const { metrics, toolBook: book } = this.#dependencies;
+		const onRefused = (): void => metrics.refusal('SLIPWAY_ARGUMENTS_INVALID');
+		return new ShownTools({ book, server: () => this.#view, snapshot, onRefused });
 	}
 
 	/** What an Instance is made of. */
@@ -337,11 +356,12 @@ export class ServerTarget implements Target {
 
 	/** A server of which all is learned and compared, and shown what its caller may use. */
 	#shown(...listen: Parameters<ServerSnapshots['listenInModern']>): ModernServer {
-		const [, { build }] = listen;
+		const [, { build, first, caller }] = listen;
 		const server = this.snapshots.listenInModern(...listen);
 		const pins = this.#pinsOf(build);
 		const compared = pins === undefined ? server : new ComparedModernServer(server, pins);
-		return new FilteredModernServer(compared, this.#filter);
+		const shownTools = this.#shownTools(() => this.snapshots.ofModern(first, caller));
+		return new FilteredModernServer(new CheckingModernServer(compared, shownTools), this.#filter);
 	}
 
 	/** What is held of the definitions of an Instance that there is. */
@@ -398,7 +418,7 @@ export function conversationWith(
 }
 
 /** Metrics and log lines of what a server does. */
-function observe(server: string, { metrics, log, toolHeaders, pins, find }: TargetDependencies): UpstreamObserver {
+function observe(server: string, { metrics, log, toolBook, pins, find }: TargetDependencies): UpstreamObserver {
 	return {
 		onCall: (report) => {
 			metrics.call(server, report);
@@ -416,8 +436,8 @@ function observe(server: string, { metrics, log, toolHeaders, pins, find }: Targ
 			if (told) log.warn('noise on stdout', { server, bytes });
 		},
 		onTools: (tools, spec) => {
-			toolHeaders.learn(server, tools);
-			const { pin = 'first-use' } = find(server) ?? {};
+			const { pin = 'first-use', spec: now = '' } = find(server) ?? {};
+			toolBook.learn(server, spec ?? now, tools);
 			pins.learn({ name: server, pin }, spec, tools);
 			metrics.tools(server, namesOf(tools));
 		},

@@ -43,8 +43,10 @@ export interface WarmView {
 /** What says nothing of the server whose start failed so. */
 export const NO_FAULT_OF_A_SERVER: ReadonlySet<string> = new Set([
 	'SLIPWAY_INSTANCES_FULL',
-	'SLIPWAY_SERVER_FULL',
+	'SLIPWAY_SERVER_INSTANCES_FULL',
 	'SLIPWAY_START_RATE',
+	'SLIPWAY_CONTAINERS_FULL',
+	'SLIPWAY_SERVER_FULL',
 	'SLIPWAY_START_QUEUE_FULL',
 	'SLIPWAY_ENGINE_UNREACHABLE',
 	'SLIPWAY_LAUNCHER_UNREACHABLE',

@@ -29,6 +29,19 @@ export interface StoredKey {
 	readonly callsPerMinute?: number;
 	/** From then on it is worth nothing. Milliseconds since 1970. */
 	readonly expiresAtMs?: number;
+	/** What else its caller may have, where that is not what the settings say. */
+	readonly limits?: KeyLimits;
+}
+
+/** What a caller may have. What is not there is as the settings say. */
+export interface KeyLimits {
+	/** At all servers together. */
+	readonly callsInFlight?: number | undefined;
+	readonly sessions?: number | undefined;
+	/** Of all servers together. */
+	readonly containers?: number | undefined;
+	/** Of requests. */
+	readonly bytesPerMinute?: number | undefined;
 }
 
 export interface KeyStore {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { SlipwayError } from '../errors.ts';
-import type { KeyStore, PinStore, SessionStore, SnapshotStore, Store } from './contract.ts';
+import type { KeyStore, PinStore, SessionStore, SnapshotStore, Store, StoredKey } from './contract.ts';
 
 /** Each entry brings the schema from the version of its index to the next. Never changed, only added to. */
 const MIGRATIONS = [
@@ -28,6 +28,7 @@ const MIGRATIONS = [
 		shown_hash TEXT NOT NULL, shown_text TEXT NOT NULL, shown_at_ms INTEGER NOT NULL, spec TEXT NOT NULL, flaw TEXT,
 		PRIMARY KEY (server, tool)
 	) STRICT`,
+	'ALTER TABLE keys ADD COLUMN limits TEXT',
 ] as const;
 
 /**
@@ -53,11 +54,12 @@ const keySchema = z.object({
 	created_at_ms: z.number(),
 	expires_at_ms: z.number().nullable(),
 	calls_per_minute: z.number().nullable(),
+	limits: z.string().nullable(),
 });
 
 function keysIn(database: DatabaseSync): KeyStore {
 	const list = database.prepare('SELECT * FROM keys ORDER BY name');
-	const save = database.prepare('INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?)');
+	const save = database.prepare('INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?, ?)');
 	const remove = database.prepare('DELETE FROM keys WHERE name = ?');
 	const version = database.prepare('PRAGMA data_version');
 	return {
@@ -65,17 +67,19 @@ function keysIn(database: DatabaseSync): KeyStore {
 			keySchema
 				.array()
 				.parse(list.all())
-				.map(({ name, hash, scopes, ...row }) => ({
+				.map(({ name, hash, scopes, limits, ...row }) => ({
 					name,
 					hash,
 					// What is damaged allows nothing.
-					scopes: scopesSchema.safeParse(scopes).data ?? [],
+					scopes: (limitsSchema.safeParse(limits).success && scopesSchema.safeParse(scopes).data) || [],
 					createdAtMs: row.created_at_ms,
 					...(row.expires_at_ms === null ? {} : { expiresAtMs: row.expires_at_ms }),
 					...(row.calls_per_minute === null ? {} : { callsPerMinute: row.calls_per_minute }),
+					...limitsIn(limits),
 				})),
-		saveKey: ({ name, hash, scopes, createdAtMs, expiresAtMs = null, callsPerMinute = null }) => {
-			save.run(name, hash, JSON.stringify(scopes), createdAtMs, expiresAtMs, callsPerMinute);
+		saveKey: ({ name, hash, scopes, createdAtMs, expiresAtMs = null, callsPerMinute = null, limits }) => {
+			const rest = limits === undefined ? null : JSON.stringify(limits);
+			save.run(name, hash, JSON.stringify(scopes), createdAtMs, expiresAtMs, callsPerMinute, rest);
 		},
 		deleteKey: (name) => remove.run(name).changes > 0,
 		keysVersion: () => Number(version.get()?.['data_version'] ?? 0),
@@ -92,6 +96,22 @@ const jsonText = z.string().transform((text, context): unknown => {
 	}
 });
 const scopesSchema = jsonText.pipe(z.array(z.string()));
+const limitsSchema = jsonText
+	.pipe(
+		z.object({
+			callsInFlight: z.number().optional(),
+			sessions: z.number().optional(),
+			containers: z.number().optional(),
+			bytesPerMinute: z.number().optional(),
+		}),
+	)
+	.nullable();
+
+function limitsIn(text: string | null): Pick<StoredKey, 'limits'> {
+	const { data } = limitsSchema.safeParse(text);
+	return data === undefined || data === null ? {} : { limits: data };
+}
+
 const subscriptionsSchema = jsonText.pipe(z.array(z.tuple([z.string(), z.string()])));
 const rowSchema = z.object({
 	principal: z.string(),

@@ -187,7 +187,7 @@ test('the quotas of one server and of a minute are the launcher’s, whatever ca
 	const first = await launch('cat', 'a');
 	await instanceOf(first);
 	await instanceOf(await launch('cat', 'b'));
-	assert.equal(await codeOf(await launch('cat', 'c')), 'SLIPWAY_SERVER_FULL');
+	assert.equal(await codeOf(await launch('cat', 'c')), 'SLIPWAY_SERVER_INSTANCES_FULL');
 	await instanceOf(await launch('other', 'd'));
 	first.socket.destroy();
 	await until('one has gone', async () => (await containersOf(stolen.gatewayId)).length === 2);

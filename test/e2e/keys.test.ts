@@ -101,3 +101,23 @@ test('what is wrong is said with the next step, and changes nothing', async (t) 
 	}
 	assert.match((await keys('list')).stdout, /no keys yet/);
 });
+
+test('a key has the limits that it was made with, and a wrong one is refused', async (t) => {
+	const { keys, statusOf } = await start(t);
+	const bounds = ['--calls-in-flight', '8', '--sessions', '1', '--containers', '4', '--bytes', '64m', '--rate', '600'];
+	const made = await keys('create', 'ci', '--all', ...bounds, '--json');
+	const { key, limits, callsPerMinute } = JSON.parse(made.stdout);
+	assert.deepEqual(limits, { callsInFlight: 8, sessions: 1, containers: 4, bytesPerMinute: 64 * 1024 ** 2 });
+	assert.equal(callsPerMinute, 600);
+	await until('the key works', async () => (await statusOf(key)) === 200);
+	assert.equal(await statusOf(key), 429, 'one session is all that it may have');
+	const rotated = await keys('rotate', 'ci', '--json');
+	assert.deepEqual(JSON.parse(rotated.stdout).limits, limits);
+	for (const wrong of [
+		['--containers', '0'],
+		['--calls-in-flight', 'many'],
+		['--bytes', '64'],
+		['--sessions', '1.5'],
+	])
+		assert.equal((await keys('create', 'other', '--all', ...wrong)).code, 1, wrong.join(' '));
+});

@@ -75,6 +75,7 @@ async function makePlace(t: TestContext): Promise<Place> {
 				// What is started is what is asked for.
 				SLIPWAY_WARM: '0',
 				SLIPWAY_CALLS_PER_MINUTE: '0',
+				SLIPWAY_CONTAINERS_PER_CALLER: '0',
 				...settings,
 			});
 			processes.push(started);

@@ -60,6 +60,7 @@ async function makePlace(t: TestContext): Promise<Place> {
 				// Containers are counted here.
 				SLIPWAY_WARM: '0',
 				SLIPWAY_CALLS_PER_MINUTE: '0',
+				SLIPWAY_CONTAINERS_PER_CALLER: '0',
 				SLIPWAY_PORT: String(port),
 				SLIPWAY_DATA: data,
 				SLIPWAY_CATALOG: folder,

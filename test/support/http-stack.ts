@@ -26,6 +26,14 @@ let offsetMs = 0;
 const realNow = performance.now.bind(performance);
 performance.now = () => realNow() + offsetMs;
 
+/** Nothing is started before it is asked for, and one caller may do everything at once. */
+const BOUNDLESS = Object.freeze({
+	SLIPWAY_WARM: '0',
+	SLIPWAY_CALLS_PER_MINUTE: '0',
+	SLIPWAY_CONTAINERS_PER_CALLER: '0',
+	SLIPWAY_CALLS_IN_FLIGHT_PER_CALLER: '0',
+});
+
 export interface StackOptions {
 	readonly config?: Partial<Config>;
 	readonly log?: Log;
@@ -101,7 +109,7 @@ export async function startHttpStack(t: TestContext, options: StackOptions = {})
 	let killed = false;
 	const mortal = new Proxy(store, { get: (all, name) => (killed ? () => undefined : Reflect.get(all, name)) });
 	const gateway = new Gateway({
-		config: { ...readConfig({ SLIPWAY_WARM: '0', SLIPWAY_CALLS_PER_MINUTE: '0' }), port: 0, ...options.config },
+		config: { ...readConfig(BOUNDLESS), port: 0, ...options.config },
 		apiKey: options.apiKey === null ? undefined : (options.apiKey ?? API_KEY),
 		launcher,
 		store: mortal,

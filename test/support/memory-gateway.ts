@@ -26,7 +26,7 @@ import { Pins } from '../../src/pool/pins.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import { Snapshots } from '../../src/pool/snapshots.ts';
 import { ServerTarget, type Target, type TargetDependencies } from '../../src/pool/target.ts';
-import { ToolHeaders } from '../../src/pool/tool-headers.ts';
+import { ToolBook } from '../../src/pool/tool-book.ts';
 import { modernHeaders } from './client-modern.ts';
 import { type FakeRequestOptions, FakeResponse, fakeRequest } from './fake-http.ts';
 import { FakeLauncher, type Rpc, serverView } from './fake-launcher.ts';
@@ -62,13 +62,18 @@ export class MemoryGateway {
 		idleMsMax: SESSION_LIMITS.idleMs,
 	});
 	readonly store = new MemoryStore();
+	readonly budgets = new CallBudgets({
+		perMinuteDefault: 0,
+		inFlightDefault: 0,
+		bytesDefault: 0,
+		find: () => undefined,
+	});
 	readonly sessions = new Sessions(
-		{ metrics, log: SILENT_LOG, store: this.store, audit: NO_AUDIT },
+		{ metrics, log: SILENT_LOG, store: this.store, audit: NO_AUDIT, budgets: this.budgets },
 		this.tenants,
 		SESSION_LIMITS.idleMs,
 	);
 	readonly conversations = new Conversations({ metrics, log: SILENT_LOG }, this.tenants);
-	readonly budgets = new CallBudgets({ perMinuteDefault: 0, perMinuteOf: () => undefined });
 	readonly #targets: TargetDependencies;
 
 	constructor(habits: Readonly<Record<string, Habits>>) {
@@ -85,7 +90,7 @@ export class MemoryGateway {
 			pool: this.pool,
 			metrics,
 			log: SILENT_LOG,
-			toolHeaders: new ToolHeaders(),
+			toolBook: new ToolBook(),
 			pins: new Pins(this.store, SILENT_LOG),
 			absences: new Absences(),
 			snapshots: new Snapshots(this.store),

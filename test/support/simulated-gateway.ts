@@ -25,7 +25,7 @@ import { Pins } from '../../src/pool/pins.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import { Snapshots } from '../../src/pool/snapshots.ts';
 import { ServerTarget, type TargetDependencies } from '../../src/pool/target.ts';
-import { ToolHeaders } from '../../src/pool/tool-headers.ts';
+import { ToolBook } from '../../src/pool/tool-book.ts';
 import { type FakeRequestOptions, FakeResponse, fakeRequest } from './fake-http.ts';
 import type { MemoryStore } from './memory-store.ts';
 import type { SimulatedChance } from './simulated-chance.ts';
@@ -121,7 +121,12 @@ export class SimulatedGateway {
 	readonly tenants: SeenTenants;
 	readonly sessions: Sessions;
 	readonly conversations: Conversations;
-	readonly #budgets = new CallBudgets({ perMinuteDefault: 0, perMinuteOf: () => undefined });
+	readonly #budgets = new CallBudgets({
+		perMinuteDefault: 0,
+		inFlightDefault: 0,
+		bytesDefault: 0,
+		find: () => undefined,
+	});
 	/** Those that are under way, and those of whose Instances some have not ended. */
 	readonly attempts = new Set<Attempt>();
 	/** The Instances that the launcher gave it for somebody, and that have not ended. */
@@ -156,13 +161,17 @@ export class SimulatedGateway {
 		const open = this.pool.open.bind(this.pool);
 		this.pool.open = (request, opener) => this.#open(open, request, opener);
 		this.tenants = new SeenTenants({ perPrincipalMax, idleMsMax });
-		this.sessions = new Sessions({ metrics, log: SILENT_LOG, store, audit: NO_AUDIT }, this.tenants, idleMsMax);
+		this.sessions = new Sessions(
+			{ metrics, log: SILENT_LOG, store, audit: NO_AUDIT, budgets: this.#budgets },
+			this.tenants,
+			idleMsMax,
+		);
 		this.conversations = new Conversations({ metrics, log: SILENT_LOG }, this.tenants);
 		this.#targets = {
 			pool: this.pool,
 			metrics,
 			log: SILENT_LOG,
-			toolHeaders: new ToolHeaders(),
+			toolBook: new ToolBook(),
 			pins: new Pins(store, SILENT_LOG),
 			absences: new Absences(),
 			snapshots: new Snapshots(store),

@@ -52,7 +52,13 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 	const gatewayId = `test-${randomBytes(6).toString('hex')}`;
 	const folder = await mkdtemp(join(tmpdir(), 'slipway-test-'));
 	const log = options.log ?? SILENT_LOG;
-	const config = { ...readConfig({ SLIPWAY_WARM: '0', SLIPWAY_CALLS_PER_MINUTE: '0' }), port: 0, ...options.config };
+	const boundless = {
+		SLIPWAY_WARM: '0',
+		SLIPWAY_CALLS_PER_MINUTE: '0',
+		SLIPWAY_CONTAINERS_PER_CALLER: '0',
+		SLIPWAY_CALLS_IN_FLIGHT_PER_CALLER: '0',
+	};
+	const config = { ...readConfig(boundless), port: 0, ...options.config };
 	const engine = new Engine({ socketPath: options.dockerSocket ?? config.dockerSocket, log });
 	await engine.start();
 	const launcher = new LocalLauncher({

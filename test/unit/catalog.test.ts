@@ -90,7 +90,15 @@ test('an entry with every field keeps every field', () => {
 		idleStop: 86_400,
 		snapshot: false,
 		callsPerMinute: 30,
-		tools: { allow: ['read*'], deny: ['*secret*'] },
+		callsInFlight: 8,
+		containers: 4,
+		tools: {
+			allow: ['read*'],
+			deny: ['*secret*'],
+			callsPerMinute: { 'w*': 5 },
+			arguments: { read: { properties: { path: { type: 'string', pattern: '^/data/' } } } },
+			validate: false,
+		},
 		audit: { values: ['read*'] },
 		pin: 'approve',
 		warm: 2,
@@ -129,7 +137,15 @@ test('an entry with every field keeps every field', () => {
 		idleStopMs: 86_400_000,
 		snapshot: false,
 		callsPerMinute: 30,
-		tools: { allow: ['read*'], deny: ['*secret*'] },
+		callsInFlight: 8,
+		containers: 4,
+		tools: {
+			allow: ['read*'],
+			deny: ['*secret*'],
+			callsPerMinute: { 'w*': 5 },
+			arguments: { read: '{"properties":{"path":{"type":"string","pattern":"^/data/"}}}' },
+			validate: false,
+		},
 		audit: { values: ['read*'] },
 		pin: 'approve',
 		warm: 2,
@@ -206,7 +222,7 @@ test('a message names the file, the line and column, the place, the fix and the 
 	const text = '{\n  "servers": {\n    "memory": {\n      "npmm": "one@1.0.0"\n    }\n  }\n}\n';
 	assert.equal(
 		messageOf(() => parseCatalog(text, 'catalog.json')),
-		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, image, title, description, command, args, env, secrets, volumes, mounts, egress, resources, user, callTimeout, idleStop, snapshot, callsPerMinute, tools, audit, pin, warm, isolation, replicas, enabled; did you mean "npm"?',
+		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, image, title, description, command, args, env, secrets, volumes, mounts, egress, resources, user, callTimeout, idleStop, snapshot, callsPerMinute, callsInFlight, containers, tools, audit, pin, warm, isolation, replicas, enabled; did you mean "npm"?',
 	);
 });
 
@@ -429,6 +445,21 @@ const BAD_ENTRIES: readonly (readonly [entry: object, ...parts: string[]])[] = [
 	[{ ...PACKAGE, idleStop: 0.5 }, 'servers.one.idleStop: is less than 1. Write 1 or more.'],
 	[{ ...PACKAGE, idleStop: 86_401 }, 'servers.one.idleStop: is more than 86400. Write 86400 or less.'],
 	[{ ...PACKAGE, tools: { denied: [] } }, 'servers.one.tools.denied: unknown field. Known fields are allow, deny'],
+	[
+		{ ...PACKAGE, tools: { arguments: { read: { typ: 'string' } } } },
+		'servers.one.tools.arguments.read: is no JSON Schema that Slipway can use: strict mode: unknown keyword: "typ"',
+	],
+	[
+		{ ...PACKAGE, tools: { arguments: { read: { type: 'string', format: 'email' } } } },
+		'servers.one.tools.arguments.read: is no JSON Schema that Slipway can use: unknown format "email"',
+	],
+	[
+		{ ...PACKAGE, tools: { arguments: { read: { $ref: 'https://example.com/x' } } } },
+		"servers.one.tools.arguments.read: is no JSON Schema that Slipway can use: can't resolve reference",
+	],
+	[{ ...PACKAGE, tools: { callsPerMinute: { read: 0 } } }, 'servers.one.tools.callsPerMinute.read'],
+	[{ ...PACKAGE, callsInFlight: 0 }, 'servers.one.callsInFlight'],
+	[{ ...PACKAGE, containers: 1.5 }, 'servers.one.containers'],
 	[{ ...PACKAGE, tools: { allow: [''] } }, 'servers.one.tools.allow[0]'],
 	[{ ...PACKAGE, warm: 17 }, 'servers.one.warm: is more than 16. Write 16 or less.'],
 	[{ ...PACKAGE, snapshot: 1 }, 'servers.one.snapshot: must be true or false, not a number.'],
@@ -568,6 +599,8 @@ test('an entry’s hash is the same for the same entry and image, and another fo
 		{ tools: { deny: ['x'] } },
 		{ audit: { values: ['x'] } },
 		{ pin: 'off' },
+		{ callsInFlight: 5 },
+		{ containers: 5 },
 	])
 		assert.equal(hashEntry(parseServer({ ...entry, ...said }), id), hash, 'its containers are the same');
 	const hashes = changes.map((change) => hashEntry(parseServer({ ...entry, ...change }), id));

@@ -25,7 +25,7 @@ test('one server has its own bound, and all together another', () => {
 	quotas.take(A, 0);
 	assert.deepEqual(
 		refusal(() => quotas.take(A, 0)),
-		['SLIPWAY_SERVER_FULL', 5],
+		['SLIPWAY_SERVER_INSTANCES_FULL', 5],
 	);
 	quotas.take(B, 0);
 	assert.deepEqual(

@@ -23,18 +23,32 @@ describe('the SQLite store', () => {
 		assert.equal((await stat(path)).mode & 0o777, 0o700);
 		assert.deepEqual(first.listKeys(), []);
 		first.saveKey(key('operator', 'one'));
-		first.saveKey({ ...key('other', 'two'), scopes: ['server:a'], expiresAtMs: 7 });
+		const limits = { callsInFlight: 1, sessions: 2, containers: 3, bytesPerMinute: 4 };
+		first.saveKey({ ...key('other', 'two'), scopes: ['server:a'], expiresAtMs: 7, limits });
 		first.saveKey(key('operator', 'three'));
 		first.close();
 		const second = openSqliteStore(path);
 		assert.deepEqual(second.listKeys(), [
 			key('operator', 'three'),
-			{ ...key('other', 'two'), scopes: ['server:a'], expiresAtMs: 7 },
+			{ ...key('other', 'two'), scopes: ['server:a'], expiresAtMs: 7, limits },
 		]);
 		assert.equal(second.deleteKey("x' OR '1'='1"), false);
 		assert.equal(second.deleteKey('other'), true);
 		assert.deepEqual(second.listKeys(), [key('operator', 'three')]);
 		second.close();
+	});
+
+	test('takes a key whose limits are damaged for one that allows nothing', async (t) => {
+		const path = await folder(t);
+		const store = openSqliteStore(path);
+		store.saveKey({ ...key('a', '1'), limits: { containers: 1 } });
+		const database = new DatabaseSync(join(path, 'slipway.db'));
+		for (const damaged of ['', '1', '{"containers":"1"}', 'null']) {
+			database.prepare('UPDATE keys SET limits = ?').run(damaged);
+			assert.deepEqual(store.listKeys(), [{ ...key('a', '1'), scopes: [] }], damaged);
+		}
+		database.close();
+		store.close();
 	});
 
 	test('takes damaged scopes of a key for none', async (t) => {
