@@ -510,6 +510,12 @@ export const OAUTH_LIMITS = Object.freeze({
 	challengeCharsMax: 4 * KIB,
 });
 
+/** What outlives the process. */
+export const STORE_LIMITS = Object.freeze({
+	/** How long somebody waits while another process writes. */
+	lockTimeoutMs: 5_000,
+});
+
 /** Labels of metrics. */
 export const METRIC_LIMITS = Object.freeze({
 	toolsPerServerMax: 512,

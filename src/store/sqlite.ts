@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { SlipwayError } from '../errors.ts';
+import { STORE_LIMITS } from '../limits.ts';
 import type { KeyStore, PinStore, SessionStore, SnapshotStore, Store, StoredKey } from './contract.ts';
 
 /** Each entry brings the schema from the version of its index to the next. Never changed, only added to. */
@@ -286,8 +287,8 @@ function pinsIn(database: DatabaseSync): PinStore {
 function openDatabase(folder: string): DatabaseSync {
 	try {
 		mkdirSync(folder, { recursive: true, mode: 0o700 });
-		const database = new DatabaseSync(join(folder, 'slipway.db'));
-		database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 5000');
+		const database = new DatabaseSync(join(folder, 'slipway.db'), { timeout: STORE_LIMITS.lockTimeoutMs });
+		database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL');
 		migrate(database);
 		return database;
 	} catch (cause) {
@@ -301,12 +302,23 @@ function openDatabase(folder: string): DatabaseSync {
 }
 
 function migrate(database: DatabaseSync): void {
-	const found = Number(database.prepare('PRAGMA user_version').get()?.['user_version'] ?? 0);
-	if (found > MIGRATIONS.length)
-		throw new SlipwayError('SLIPWAY_CONFIG_INVALID', {
-			reason: 'The data folder was written by a newer Slipway: use that one, or another folder (SLIPWAY_DATA).',
-		});
-	for (const [version, statement] of MIGRATIONS.entries()) {
-		if (version >= found) database.exec(`BEGIN; ${statement}; PRAGMA user_version = ${version + 1}; COMMIT`);
+	if (versionOf(database) === MIGRATIONS.length) return;
+	// The gateway and the command line may come to a new folder at once: one of them brings it here, and the others wait.
+	database.exec('BEGIN IMMEDIATE');
+	try {
+		const found = versionOf(database);
+		if (found > MIGRATIONS.length)
+			throw new SlipwayError('SLIPWAY_CONFIG_INVALID', {
+				reason: 'The data folder was written by a newer Slipway: use that one, or another folder (SLIPWAY_DATA).',
+			});
+		for (const statement of MIGRATIONS.slice(found)) database.exec(statement);
+		database.exec(`PRAGMA user_version = ${MIGRATIONS.length}; COMMIT`);
+	} catch (error) {
+		database.exec('ROLLBACK');
+		throw error;
 	}
+}
+
+function versionOf(database: DatabaseSync): number {
+	return Number(database.prepare('PRAGMA user_version').get()?.['user_version'] ?? 0);
 }
