@@ -212,6 +212,16 @@ test('a disk that is full in the middle of a line gets the rest when there is ro
 	assert.equal(failures.items.length, 1, 'one failure is told once');
 });
 
+test('where the disk does not take the end, no head is told, and the records are counted as lost', async (t) => {
+	const folder = await makeFolder(t);
+	const { writer, heads, counts, say } = start(t, folder);
+	t.mock.method(await handlePrototype(folder), 'write', () => Promise.reject(new Error('no space')));
+	say('one');
+	say('two');
+	await writer.close();
+	assert.deepEqual([heads, counts], [[], { written: 0, lost: 2 }]);
+});
+
 test('one process at a time writes the chain: another fails until the first has gone', async (t) => {
 	t.mock.timers.enable({ apis: ['setTimeout'] });
 	const folder = await makeFolder(t);
