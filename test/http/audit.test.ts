@@ -333,7 +333,7 @@ describe('acts', () => {
 	});
 
 	test('requests of nobody, and of somebody who may not, have records: so many in a minute, and then their number', async (t) => {
-		const { stack, end } = await start(t);
+		const { stack, folder, end } = await start(t);
 		const { text } = await stack.send({
 			method: 'POST',
 			path: '/api/keys',
@@ -367,6 +367,8 @@ describe('acts', () => {
 		);
 		assert.equal(refused.length, 3 + AUDIT_LIMITS.refusalsPerMinuteMax + 1);
 		assert.equal(refused.at(-1)?.count, 5);
+		const all = JSON.stringify(recordsIn(folder));
+		assert.ok(!all.includes('KEY-CANARY') && !all.includes(key));
 	});
 });
 
