@@ -15,7 +15,7 @@ export interface FileName {
 /** The files of a chain, the oldest first; none where the folder is not there. */
 export function listFiles(folder: string, chain: ChainName): FileName[] {
 	const pattern = new RegExp(`^${chain}-(\\d{8,15})\\.jsonl$`);
-	return namesIn(folder)
+	return (ifThere(() => readdirSync(folder)) ?? [])
 		.flatMap((name) => {
 			const [, digits] = pattern.exec(name) ?? [];
 			return digits === undefined ? [] : [{ name, index: Number(digits) }];
@@ -23,11 +23,12 @@ export function listFiles(folder: string, chain: ChainName): FileName[] {
 		.sort((one, other) => one.index - other.index);
 }
 
-function namesIn(folder: string): string[] {
+/** What a look at a file or folder gives; undefined where there is none. */
+function ifThere<Result>(look: () => Result): Result | undefined {
 	try {
-		return readdirSync(folder);
+		return look();
 	} catch (error) {
-		if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+		if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
 		throw error;
 	}
 }
@@ -40,9 +41,12 @@ export function makeFolder(folder: string): void {
 	mkdirSync(folder, { recursive: true, mode: 0o770 });
 }
 
-/** The files with what is in them, each read when it is asked for. */
-export function* readFiles(folder: string, chain: ChainName): Generator<ChainFile> {
-	for (const { name } of listFiles(folder, chain)) yield { name, bytes: readFileSync(join(folder, name)) };
+/** The files with what is in them, each read when it is asked for. One that was retired meanwhile is not among them. */
+export function* readFiles(folder: string, chain: ChainName): Generator<ChainFile & { readonly bytes: Buffer }> {
+	for (const { name } of listFiles(folder, chain)) {
+		const bytes = ifThere(() => readFileSync(join(folder, name)));
+		if (bytes !== undefined) yield { name, bytes };
+	}
 }
 
 /** Where a chain ends, for whoever goes on with it. */
@@ -61,7 +65,8 @@ export function findEnd(folder: string, chain: ChainName): ChainEnd {
 	const lastIndex = files.at(-1)?.index ?? 0;
 	const torn: Torn[] = [];
 	for (const { name } of files.toReversed()) {
-		const bytes = readFileSync(join(folder, name));
+		const bytes = ifThere(() => readFileSync(join(folder, name)));
+		if (bytes === undefined) continue;
 		const end = bytes.lastIndexOf(NEWLINE) + 1;
 		if (end < bytes.length) torn.unshift(tornEnd(name, bytes.subarray(end)));
 		if (end === 0) continue;
@@ -93,9 +98,9 @@ export function findRetired(
 	chain: ChainName,
 	{ bytesMax, ageMsMax }: Retention,
 ): Retirement | undefined {
-	const files = listFiles(folder, chain).map(({ name }) => {
-		const { size, mtimeMs } = statSync(join(folder, name));
-		return { name, size, mtimeMs };
+	const files = listFiles(folder, chain).flatMap(({ name }) => {
+		const stat = ifThere(() => statSync(join(folder, name)));
+		return stat === undefined ? [] : [{ name, size: stat.size, mtimeMs: stat.mtimeMs }];
 	});
 	let bytes = files.reduce((sum, { size }) => sum + size, 0);
 	const names: string[] = [];
@@ -114,7 +119,7 @@ export function findRetired(
 }
 
 function prevOfFirst(path: string): string | undefined {
-	const bytes = readFileSync(path);
-	const end = bytes.indexOf(NEWLINE);
-	return end < 0 ? undefined : parseRecord(bytes.subarray(0, end).toString('latin1'))?.prev;
+	const bytes = ifThere(() => readFileSync(path));
+	const end = bytes?.indexOf(NEWLINE) ?? -1;
+	return bytes === undefined || end < 0 ? undefined : parseRecord(bytes.subarray(0, end).toString('latin1'))?.prev;
 }

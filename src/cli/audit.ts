@@ -1,6 +1,6 @@
 /** `slipway audit`: whether what was recorded is whole, and what it says. */
 import { parseArgs } from 'node:util';
-import { CHAINS, type ChainedRecord, parseRecord } from '../audit/chain.ts';
+import { CHAINS, type ChainedRecord, type ChainName, parseRecord } from '../audit/chain.ts';
 import { listFiles, readFiles } from '../audit/files.ts';
 import { type Verdict, verifyChain } from '../audit/verify.ts';
 import { readConfig } from '../config.ts';
@@ -53,7 +53,7 @@ export async function audit({ args, environment, print }: Invocation): Promise<0
 	const { folder } = readConfig(environment).audit;
 	if (action === 'verify') return verify(folder, values, print);
 	const wanted = { ...values, sinceMs };
-	for (const { line, record } of lastOf(folder, wanted, lines)) print(values.json ? line : describe(record));
+	for (const { line, record } of lastOf(recordsOf(folder, wanted), lines)) print(values.json ? line : describe(record));
 	return 0;
 }
 
@@ -63,7 +63,7 @@ function verify(
 	print: Invocation['print'],
 ): 0 | 1 {
 	const verdicts = CHAINS.filter((chain) => listFiles(folder, chain).length > 0).map((chain) =>
-		verifyChain(chain, readFiles(folder, chain), heads),
+		verifyNow(folder, chain, heads),
 	);
 	const missing = heads.filter((head) => !verdicts.some(({ found }) => found.includes(head)));
 	const ok = verdicts.every((verdict) => verdict.ok) && missing.length === 0;
@@ -77,6 +77,15 @@ function verify(
 			);
 	}
 	return ok ? 0 : 1;
+}
+
+/** Files may be retired while they are read: what is found of the beginning then is looked at again. */
+function verifyNow(folder: string, chain: ChainName, heads: readonly string[]): Verdict {
+	for (;;) {
+		const [first] = listFiles(folder, chain);
+		const verdict = verifyChain(chain, readFiles(folder, chain), heads);
+		if (verdict.ok || listFiles(folder, chain)[0]?.name === first?.name) return verdict;
+	}
 }
 
 function tell({ chain, broken, torn, files, records, first, last, head }: Verdict): string {
@@ -104,20 +113,42 @@ interface Line {
 	readonly record: ChainedRecord;
 }
 
-/** The last records of all chains that are wanted, by their time. */
-function lastOf(folder: string, wanted: Wanted, count: number): readonly Line[] {
-	const found = CHAINS.flatMap((chain) => {
-		const last: Line[] = [];
-		for (const { bytes } of readFiles(folder, chain))
-			for (const line of Buffer.from(bytes).toString('latin1').split('\n')) {
-				const record = parseRecord(line);
-				if (record === undefined || !isWanted(record, wanted)) continue;
-				last.push({ line, record });
-				if (last.length > count) last.shift();
-			}
-		return last;
+/** The records of all chains that are wanted, by their time. */
+function* recordsOf(folder: string, wanted: Wanted): Generator<Line> {
+	const chains = CHAINS.map((chain) => {
+		const lines = linesOf(folder, chain, wanted);
+		return { lines, next: lines.next() };
 	});
-	return found.sort((one, other) => Date.parse(one.record.time) - Date.parse(other.record.time)).slice(-count);
+	for (;;) {
+		const [first] = chains
+			.filter(({ next }) => next.done !== true)
+			.sort((one, other) => timeIn(one.next.value) - timeIn(other.next.value));
+		if (first === undefined || first.next.done === true) return;
+		yield first.next.value;
+		first.next = first.lines.next();
+	}
+}
+
+function* linesOf(folder: string, chain: ChainName, wanted: Wanted): Generator<Line, undefined> {
+	for (const { bytes } of readFiles(folder, chain))
+		for (const line of bytes.toString('latin1').split('\n')) {
+			const record = parseRecord(line);
+			if (record !== undefined && isWanted(record, wanted)) yield { line, record };
+		}
+}
+
+function timeIn(line: Line | undefined): number {
+	return line === undefined ? Number.NaN : Date.parse(line.record.time);
+}
+
+function* lastOf<Item>(items: Iterable<Item>, count: number): Generator<Item> {
+	if (count === Number.POSITIVE_INFINITY) return yield* items;
+	const last: Item[] = [];
+	for (const item of items) {
+		last.push(item);
+		if (last.length > count) last.shift();
+	}
+	yield* last;
 }
 
 function isWanted(record: ChainedRecord, { principal, server, event, sinceMs }: Wanted): boolean {

@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { before, describe, type TestContext, test } from 'node:test';
 import Docker from 'dockerode';
+import { recordText } from '../../src/audit/record.ts';
+import { AuditWriter } from '../../src/audit/writer.ts';
 import { assertWhole, recordsIn } from '../support/audit-files.ts';
 import { freePort, runSlipway, type SlipwayProcess, startSlipway } from '../support/client-process.ts';
 import { assertStatus, RawClient } from '../support/client-raw.ts';
@@ -183,6 +185,32 @@ describe('the command line', () => {
 		assert.match(torn.stdout, /unfinished line/);
 		assert.equal(torn.code, 0);
 	});
+});
+
+test('show and tail have the records of both chains by their time', async (t) => {
+	const folder = await makeFolder(t);
+	const settings = { SLIPWAY_DATA: folder };
+	const audit = join(folder, 'audit');
+	const writer = new AuditWriter({
+		folder: audit,
+		retention: { bytesMax: 2 ** 30, ageMsMax: 2 ** 40 },
+		onFailure: (cause) => assert.fail(String(cause)),
+		onRecovery: () => undefined,
+		onHead: () => undefined,
+		onCount: () => undefined,
+	});
+	for (const [tool, time] of Object.entries({ first: '2001-01-01', last: '2999-01-01' }))
+		writer.record(recordText('call', { tool, server: 'alpha' }, Date.parse(time)));
+	await writer.close();
+	await runSlipway(['keys', 'create', 'middle', '--all'], settings);
+	const names = async (...args: readonly string[]): Promise<string[]> => {
+		const { stdout } = await runSlipway(['audit', ...args, '--json'], settings);
+		return [...stdout.matchAll(/"(?:tool|key)":"(\w+)"/g)].map(([, name]) => name ?? '');
+	};
+	assert.deepEqual(await names('show'), ['first', 'middle', 'last']);
+	assert.deepEqual(await names('tail', '--lines', '2'), ['middle', 'last']);
+	assert.deepEqual(await names('show', '--server', 'alpha', '--since', '2002-01-01'), ['last']);
+	assert.equal((await runSlipway(['audit', 'verify'], settings)).code, 0);
 });
 
 test('on a disk without room records are lost, counted, and the chain is whole when there is room again', async (t) => {

@@ -1,11 +1,11 @@
 /** What the audit records of calls and acts, at every endpoint and in both eras, and what it never does. */
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { get, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
-import { type Audit, FileAudit, NO_AUDIT } from '../../src/audit/audit.ts';
+import { FileAudit } from '../../src/audit/audit.ts';
 import type { ChainedRecord } from '../../src/audit/chain.ts';
 import type { ServerView } from '../../src/launcher/contract.ts';
 import { AUDIT_LIMITS } from '../../src/limits.ts';
@@ -15,6 +15,7 @@ import { until } from '../support/engine-bench.ts';
 import { type Rpc, serverView } from '../support/fake-launcher.ts';
 import type { Reply } from '../support/http-client.ts';
 import { API_KEY, AUTHORIZATION, call, type HttpStack, POST_HEADERS, startHttpStack } from '../support/http-stack.ts';
+import { Inbox } from '../support/inbox.ts';
 import { ModernHttp } from '../support/modern-http.ts';
 import { Cast, notification, type Script } from '../support/played-server.ts';
 import { SessionHttp } from '../support/session-http.ts';
@@ -332,7 +333,7 @@ describe('acts', () => {
 	});
 
 	test('requests of nobody, and of somebody who may not, have records: so many in a minute, and then their number', async (t) => {
-		const { stack, end } = await start(t);
+		const { stack, folder, end } = await start(t);
 		const { text } = await stack.send({
 			method: 'POST',
 			path: '/api/keys',
@@ -367,6 +368,8 @@ describe('acts', () => {
 		);
 		assert.equal(refused.length, AUDIT_LIMITS.refusalsPerMinuteMax + 2);
 		assert.equal(refused.at(-1)?.count, 3);
+		const all = JSON.stringify(recordsIn(folder));
+		assert.ok(!all.includes('KEY-CANARY') && !all.includes(key));
 	});
 });
 
@@ -393,26 +396,70 @@ test('arguments are recorded where the catalog says so for the tool, and nothing
 	assert.match(text, /^[\x20-\x7e\n]*$/);
 });
 
-test('where calls must be recorded and cannot be, they are refused, and nothing else is', async (t) => {
-	const folder = await mkdtemp(join(tmpdir(), 'slipway-audit-'));
-	t.after(() => rm(folder, { recursive: true }));
-	// A file where the folder should be.
+describe('where the audit cannot be written', () => {
 	const retention = { bytesMax: 2 ** 30, ageMsMax: 2 ** 40 };
-	const failures: string[] = [];
-	const log = { ...SILENT_LOG, error: (message: string) => void failures.push(message) };
-	for (const mode of ['required', 'best-effort'] as const) {
-		const audit: Audit = new FileAudit({ mode, folder: '/dev/null/audit', retention, log });
+
+	async function startBlocked(t: TestContext, mode: 'required' | 'best-effort') {
+		const folder = await mkdtemp(join(tmpdir(), 'slipway-audit-'));
+		t.after(() => rm(folder, { recursive: true }));
+		// A file where a folder should be.
+		const blocker = join(folder, 'blocker');
+		await writeFile(blocker, '');
+		const told = new Inbox<string>('a line of the log');
+		const tell = (message: string): void => told.push(message);
+		const log = { ...SILENT_LOG, error: tell, warn: tell };
+		const audit = new FileAudit({ mode, folder: join(blocker, 'audit'), retention, log });
 		const stack = await startHttpStack(t, { audit });
 		new Cast(stack.launcher, { alpha: SCRIPT });
-		const session = await new SessionHttp(stack, '/servers/alpha/mcp').open();
-		const { status, text } = await session.post(call(1, 'echo'));
-		assert.equal(status, mode === 'required' ? 503 : 200);
-		assert.equal(text.includes('SLIPWAY_AUDIT_FAILED'), mode === 'required');
-		assert.equal((await session.post(request('tools/list', {}))).status, 200);
-		const metrics = await stack.send({ path: '/metrics', headers: AUTHORIZATION });
-		assert.match(metrics.text, /^slipway_audit_failing 1$/m);
-		await stack.stop();
+		return { stack, blocker, told, session: await new SessionHttp(stack, '/servers/alpha/mcp').open() };
 	}
-	assert.equal(failures.length, 2);
-	assert.equal(NO_AUDIT.failing, false);
+
+	const failing = async ({ send }: HttpStack): Promise<string | undefined> =>
+		/^slipway_audit_failing (\d)$/m.exec((await send({ path: '/metrics', headers: AUTHORIZATION })).text)?.[1];
+
+	test('and must be, calls and changes of keys are refused, nothing else is, and all goes on when it can be again', async (t) => {
+		const { stack, blocker, told, session } = await startBlocked(t, 'required');
+		const refused = await session.post(call(1, 'echo'));
+		assert.deepEqual([refused.status, refused.headers['retry-after']], [503, '1']);
+		assert.equal(refused.rpc.error?.data?.['code'], 'SLIPWAY_AUDIT_FAILED');
+		const path = '/api/keys';
+		const body = JSON.stringify({ name: 'ci', scopes: ['*'] });
+		assert.equal((await stack.send({ method: 'POST', path, headers: POST_HEADERS, body })).status, 503);
+		assert.deepEqual(JSON.parse((await stack.send({ path, headers: AUTHORIZATION })).text), { keys: [] });
+		assert.equal((await session.post(request('tools/list', {}))).status, 200);
+		assert.equal(await failing(stack), '1');
+		await rm(blocker);
+		await told.first((message) => message === 'the audit is written again');
+		assert.equal(await failing(stack), '0');
+		assert.equal((await session.post(call(2, 'echo'))).status, 200);
+		await stack.stop();
+		assert.deepEqual(
+			recordsIn(join(blocker, 'audit')).map(({ event, outcome = '' }) => `${event} ${outcome}`.trim()),
+			[
+				...['start', 'catalog', 'session', 'call SLIPWAY_AUDIT_FAILED', 'key SLIPWAY_AUDIT_FAILED', 'call ok'],
+				...['session SLIPWAY_SESSION_ENDED', 'stop'],
+			],
+		);
+		assert.deepEqual(told.items, ['the audit fails: calls are refused', 'the audit is written again']);
+	});
+
+	test('and need not be, calls go on, and the log and a metric tell', async (t) => {
+		const { stack, told, session } = await startBlocked(t, 'best-effort');
+		assert.equal((await session.post(call(1, 'echo'))).status, 200);
+		assert.equal(await failing(stack), '1');
+		assert.deepEqual(told.items, ['the audit fails: records may be lost']);
+	});
+});
+
+test('the key that is made at the first start has a record', async (t) => {
+	const folder = await mkdtemp(join(tmpdir(), 'slipway-audit-'));
+	t.after(() => rm(folder, { recursive: true }));
+	const retention = { bytesMax: 2 ** 30, ageMsMax: 2 ** 40 };
+	const audit = new FileAudit({ mode: 'best-effort', folder, retention, log: SILENT_LOG });
+	const stack = await startHttpStack(t, { audit, apiKey: null });
+	const made = stack.gateway.madeKey ?? assert.fail('no key');
+	await stack.stop();
+	const key = recordsIn(folder).find(({ event }) => event === 'key');
+	assert.deepEqual(plain(key), { event: 'key', act: 'create', key: 'operator', outcome: 'ok' });
+	assert.ok(!JSON.stringify(recordsIn(folder)).includes(made));
 });

@@ -152,3 +152,11 @@ test('the chain of the gateway is not taken for that of the command line', () =>
 	const { files } = makeChain([3]);
 	assert.equal(verifyChain('cli', files).broken?.line, 1);
 });
+
+test('a first record with another number is told at its own line, and is not taken for what is left after a retirement', () => {
+	const { files } = makeChain([3]);
+	const [file = assert.fail()] = files;
+	const bytes = Buffer.from(Buffer.from(file.bytes).toString().replace('{"seq":1,', '{"seq":4,'));
+	const { broken } = verify([{ ...file, bytes }]);
+	assert.deepEqual([broken?.kind, broken?.line], ['changed', 1]);
+});

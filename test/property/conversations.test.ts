@@ -282,6 +282,8 @@ async function end(world: World, timers: VirtualTimers): Promise<void> {
 	await world.gateway.stop();
 	await settle();
 	assert.ok(world.gateway.empty, 'something is left');
+	const { made, recorded } = world.gateway.calls;
+	assert.equal(recorded, made, 'each call has one record');
 	assert.equal(timers.pending, 0, 'timers are left');
 }
 

@@ -3,10 +3,10 @@
  * engine behind it are not there.
  */
 import assert from 'node:assert/strict';
-import { NO_AUDIT } from '../../src/audit/audit.ts';
+import { type Audit, NO_AUDIT } from '../../src/audit/audit.ts';
 import { toSlipwayError } from '../../src/errors.ts';
 import { AuditedCalls } from '../../src/http/audited-calls.ts';
-import { CallBudgets } from '../../src/http/call-budgets.ts';
+import { CALLS, CallBudgets } from '../../src/http/call-budgets.ts';
 import { Conversations } from '../../src/http/conversations.ts';
 import { sendError } from '../../src/http/respond.ts';
 import { Sessions } from '../../src/http/sessions.ts';
@@ -74,6 +74,14 @@ export class MemoryGateway {
 		SESSION_LIMITS.idleMs,
 	);
 	readonly conversations = new Conversations({ metrics, log: SILENT_LOG }, this.tenants);
+	/** How many calls were made, and how many records they left. */
+	readonly calls = { made: 0, recorded: 0 };
+	readonly #audit: Audit = {
+		...NO_AUDIT,
+		record: (event) => {
+			if (event === 'call') this.calls.recorded += 1;
+		},
+	};
 	readonly #targets: TargetDependencies;
 
 	constructor(habits: Readonly<Record<string, Habits>>) {
@@ -122,6 +130,7 @@ export class MemoryGateway {
 
 	/** Makes a request. What goes wrong is answered as the listener does. */
 	visit(path: string, principal: string, options: FakeRequestOptions): FakeResponse {
+		if (CALLS.has((options.body as Rpc | undefined)?.method ?? '')) this.calls.made += 1;
 		const fake = new FakeResponse();
 		const request = fakeRequest(options);
 		const of = {
@@ -133,7 +142,7 @@ export class MemoryGateway {
 		const visit: Visit = {
 			...of,
 			response: fake.response,
-			calls: new AuditedCalls({ ...of, audit: NO_AUDIT, recordsValues: () => false, addressOf: () => '' }),
+			calls: new AuditedCalls({ ...of, audit: this.#audit, recordsValues: () => false, addressOf: () => '' }),
 			draining: false,
 			budgets: this.budgets,
 			challenge: () => undefined,
@@ -142,9 +151,11 @@ export class MemoryGateway {
 		serveStreamable(
 			{ tenants: this.tenants, sessions: this.sessions, conversations: this.conversations, budgets: this.budgets },
 			visit,
-		).catch((error: unknown) =>
-			sendError(request, fake.response, { error: toSlipwayError(error), id: visit.rpcId, requestId: 'test' }),
-		);
+		).catch((error: unknown) => {
+			const refusal = toSlipwayError(error);
+			visit.calls.end(refusal.code);
+			sendError(request, fake.response, { error: refusal, id: visit.rpcId, requestId: 'test' });
+		});
 		return fake;
 	}
 

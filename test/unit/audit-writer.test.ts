@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { draftAct } from '../../src/audit/act.ts';
+import { readFiles } from '../../src/audit/files.ts';
 import { lockFolder } from '../../src/audit/lock.ts';
 import { recordText } from '../../src/audit/record.ts';
 import { AuditWriter, type AuditWriterOptions } from '../../src/audit/writer.ts';
@@ -212,6 +213,16 @@ test('a disk that is full in the middle of a line gets the rest when there is ro
 	assert.equal(failures.items.length, 1, 'one failure is told once');
 });
 
+test('where the disk does not take the end, no head is told, and the records are counted as lost', async (t) => {
+	const folder = await makeFolder(t);
+	const { writer, heads, counts, say } = start(t, folder);
+	t.mock.method(await handlePrototype(folder), 'write', () => Promise.reject(new Error('no space')));
+	say('one');
+	say('two');
+	await writer.close();
+	assert.deepEqual([heads, counts], [[], { written: 0, lost: 2 }]);
+});
+
 test('one process at a time writes the chain: another fails until the first has gone', async (t) => {
 	t.mock.timers.enable({ apis: ['setTimeout'] });
 	const folder = await makeFolder(t);
@@ -245,4 +256,23 @@ test('acts of the command line that come at once are one chain, a file each, and
 		names(20).toSorted(),
 	);
 	assert.equal((await readdir(folder)).length, 20);
+});
+
+test('a file that is retired while the others are read is not among them', async (t) => {
+	const folder = await makeFolder(t);
+	for (const key of names(3)) await (await draftAct({ folder, retention: KEEP_ALL })).finish({ act: 'create', key });
+	const reading = readFiles(folder, 'cli');
+	const read = [reading.next().value?.name];
+	await rm(join(folder, 'cli-00000002.jsonl'));
+	for (const { name } of reading) read.push(name);
+	assert.deepEqual(read, ['cli-00000001.jsonl', 'cli-00000003.jsonl']);
+});
+
+test('files of the command line go beyond the bound too, and its chain says so', async (t) => {
+	const folder = await makeFolder(t);
+	for (const key of names(6))
+		await (await draftAct({ folder, retention: { ...KEEP_ALL, bytesMax: 400 } })).finish({ act: 'create', key });
+	const verdict = assertWhole(folder, 'cli');
+	assert.ok(verdict.first > 1 && verdict.files < 6, JSON.stringify(verdict));
+	assert.equal(recordsIn(folder, 'cli').at(-1)?.key, 't5');
 });

@@ -117,3 +117,25 @@ test('every setting is described', () => {
 		assert.ok(description.endsWith('.') && byDefault !== '' && roles.length > 0, name);
 	}
 });
+
+test('the audit is in the data folder, and kept for 90 days and 1 GiB, unless it is said otherwise', () => {
+	const day = 24 * 60 * 60_000;
+	assert.deepEqual(readConfig({ SLIPWAY_DATA: '/d' }).audit, {
+		mode: 'best-effort',
+		folder: '/d/audit',
+		retention: { bytesMax: 1024 ** 3, ageMsMax: 90 * day },
+	});
+	const said = {
+		SLIPWAY_AUDIT: 'required',
+		SLIPWAY_AUDIT_DIR: '/a',
+		SLIPWAY_AUDIT_DAYS: '7',
+		SLIPWAY_AUDIT_SIZE: '64m',
+	};
+	assert.deepEqual(readConfig(said).audit, {
+		mode: 'required',
+		folder: '/a',
+		retention: { bytesMax: 64 * 1024 ** 2, ageMsMax: 7 * day },
+	});
+	for (const wrong of [{ SLIPWAY_AUDIT: 'maybe' }, { SLIPWAY_AUDIT_DAYS: '0' }, { SLIPWAY_AUDIT_SIZE: '64' }])
+		assert.throws(() => readConfig(wrong), /SLIPWAY_AUDIT/);
+});
