@@ -54,14 +54,13 @@ function isFiltered(method: string, { pinsOnly }: ToolFilter): boolean {
 }
 
 /** Throws SLIPWAY_FORBIDDEN or SLIPWAY_TOOL_CHANGED for a request that the filter does not let through. */
-function check(message: RequestMessage, filter: ToolFilter): void {
-	const { method, params = {} } = message;
+function check({ method, params = {} }: RequestMessage, filter: ToolFilter): void {
 	if (method === 'tools/call') {
-		const name = toolOf(message);
+		const name = own(params, 'name');
 		// Without a name the server refuses it itself.
-		if (name === undefined) return;
-		if (!filter.allows(name)) throw new SlipwayError('SLIPWAY_FORBIDDEN', { scopes: filter.scopesFor(name) });
-		if (filter.pins?.verdict(name) === 'refused') throw filter.pins.refusal(name);
+		if (typeof name === 'string' && !filter.allows(name))
+			throw new SlipwayError('SLIPWAY_FORBIDDEN', { scopes: filter.scopesFor(name) });
+		if (typeof name === 'string' && filter.pins?.verdict(name) === 'refused') throw filter.pins.refusal(name);
 		return;
 	}
 	const isOfTools = LIST_MEMBERS.has(method) || (OF_TOOLS.test(method) && !listensToResources(method, params));
