@@ -151,7 +151,7 @@ export const ERRORS = Object.freeze({
 	SLIPWAY_TOOL_CHANGED: row(
 		200,
 		RPC_CODES.forbidden,
-		'warn',
+		'info',
 		'The definition of that tool is not the one that was approved.',
 		'`slipway approve <server>` shows how it differs; `slipway approve <server> <tool>` approves it as it is now.',
 	),

@@ -57,7 +57,7 @@ function flawIn(tool: unknown): { readonly reason: string; readonly isDepth: boo
 		for (const [key, member] of Object.entries(value)) {
 			const [character] = Array.isArray(value) ? [] : (INVISIBLE.exec(key) ?? []);
 			if (character !== undefined) found ??= `${codeOf(character)} in a key of \`${visible(path) || 'it'}\``;
-			left.push({ value: member, path: joinPath(path, key), depth: depth + 1 });
+			left.push({ value: member, path: joinPath(path, key, Array.isArray(value)), depth: depth + 1 });
 		}
 	}
 	return found === undefined ? undefined : { reason: found.slice(0, PIN_LIMITS.flawCharsMax), isDepth: false };
@@ -117,13 +117,15 @@ function leavesOf(text: string): Map<string, string> {
 		const members = typeof value === 'object' && value !== null ? Object.entries(value) : [];
 		const isPlainList = Array.isArray(value) && value.every((item) => typeof item !== 'object' || item === null);
 		if (members.length === 0 || isPlainList) leaves.set(path, JSON.stringify(value));
-		else for (const [key, member] of members) read(member, joinPath(path, key));
+		else for (const [key, member] of members) read(member, joinPath(path, key, Array.isArray(value)));
 	};
 	if (text !== '') read(JSON.parse(text), '');
 	return leaves;
 }
 
-function joinPath(path: string, key: string): string {
+/** No two parts of a value have the same path. */
+function joinPath(path: string, key: string, isIndex: boolean): string {
+	if (isIndex) return `${path}[${key}]`;
 	const step = /^[\w$-]+$/.test(key) ? key : JSON.stringify(key);
 	return path === '' ? step : `${path}.${step}`;
 }

@@ -9,7 +9,7 @@ import { isObject, own, type RequestMessage } from './jsonrpc.ts';
 import type { ModernRequest, ModernServer } from './modern-server.ts';
 import type { Answer } from './own-request.ts';
 import { PassingLegacyServer, PassingModernServer, withAnswer, withReplyAnswer } from './passing.ts';
-import { editMembers, elementTexts, hasDoubles, memberText } from './text.ts';
+import { editMembers, elementTexts, isAmbiguous, memberText } from './text.ts';
 import { type ToolPins, toolOf } from './tool-pins.ts';
 
 /** Which tools of a server somebody may use. */
@@ -54,14 +54,13 @@ function isFiltered(method: string, { pinsOnly }: ToolFilter): boolean {
 }
 
 /** Throws SLIPWAY_FORBIDDEN or SLIPWAY_TOOL_CHANGED for a request that the filter does not let through. */
-function check(message: RequestMessage, filter: ToolFilter): void {
-	const { method, params = {} } = message;
+function check({ method, params = {} }: RequestMessage, filter: ToolFilter): void {
 	if (method === 'tools/call') {
-		const name = toolOf(message);
+		const name = own(params, 'name');
 		// Without a name the server refuses it itself.
-		if (name === undefined) return;
-		if (!filter.allows(name)) throw new SlipwayError('SLIPWAY_FORBIDDEN', { scopes: filter.scopesFor(name) });
-		if (filter.pins?.verdict(name) === 'refused') throw filter.pins.refusal(name);
+		if (typeof name === 'string' && !filter.allows(name))
+			throw new SlipwayError('SLIPWAY_FORBIDDEN', { scopes: filter.scopesFor(name) });
+		if (typeof name === 'string' && filter.pins?.verdict(name) === 'refused') throw filter.pins.refusal(name);
 		return;
 	}
 	const isOfTools = LIST_MEMBERS.has(method) || (OF_TOOLS.test(method) && !listensToResources(method, params));
@@ -87,14 +86,14 @@ function listensToResources(method: string, params: object): boolean {
 	return isObject(notifications) && own(notifications, 'resourceSubscriptions') !== undefined;
 }
 
-/** A list in which nothing stands twice: its reader is to take it for what was looked at here. */
-function once(method: string, text: string): string {
-	return method === 'tools/list' && hasDoubles(text) ? JSON.stringify(JSON.parse(text)) : text;
+/** A list that says one thing to all: its reader is to take it for what was looked at here. */
+function unambiguous(method: string, text: string): string {
+	return method === 'tools/list' && isAmbiguous(text) ? JSON.stringify(JSON.parse(text)) : text;
 }
 
 /** The result of a list as JSON, without what the filter holds back. */
 export function filterList(method: string, said: string, filter: ToolFilter): string {
-	const result = once(method, said);
+	const result = unambiguous(method, said);
 	const member = LIST_MEMBERS.get(method);
 	const list = member === undefined ? undefined : memberText(result, member);
 	if (member === undefined || list === undefined) return result;
@@ -111,7 +110,7 @@ export function filterList(method: string, said: string, filter: ToolFilter): st
 
 /** An answer to a list, without what the filter holds back. */
 function filterAnswer(method: string, { text: said, message }: Answer, filter: ToolFilter): Answer {
-	const text = once(method, said);
+	const text = unambiguous(method, said);
 	const result = message.ok ? memberText(text, 'result') : undefined;
 	if (!message.ok || result === undefined) return { text, message };
 	const filtered = filterList(method, result, filter);

@@ -36,18 +36,21 @@ export function toolOf({ method, params = {} }: RequestMessage): string | undefi
 
 /** Lists the tools of a server before a call that needs that, once for all that wait. */
 class Hearing {
-	readonly #pins: ToolPins;
+	/** What holds now. */
+	readonly #pins: () => ToolPins | undefined;
 	#underWay: Promise<void> | undefined;
 	#waitingCount = 0;
 
-	constructor(pins: ToolPins) {
+	constructor(pins: () => ToolPins | undefined) {
 		this.#pins = pins;
 	}
 
 	/** Whether a call has to wait. Throws SLIPWAY_TOOL_CHANGED for one that is refused. */
 	mustWait(tool: string | undefined): tool is string {
-		const verdict = tool === undefined ? 'passes' : this.#pins.verdict(tool);
-		if (tool !== undefined && verdict === 'refused') throw this.#pins.refusal(tool);
+		const pins = tool === undefined ? undefined : this.#pins();
+		if (tool === undefined || pins === undefined) return false;
+		const verdict = pins.verdict(tool);
+		if (verdict === 'refused') throw pins.refusal(tool);
 		return verdict === 'unknown';
 	}
 
@@ -60,7 +63,7 @@ class Hearing {
 	readonly overhear = (answer: Answer): Answer => {
 		const { message } = answer;
 		const isWhole = message.ok && isObject(message.result) && own(message.result, 'nextCursor') === undefined;
-		if (isWhole) this.#pins.heardAll();
+		if (isWhole) this.#pins()?.heardAll();
 		return answer;
 	};
 
@@ -90,7 +93,8 @@ class Hearing {
 			.then(() => {
 				if (call.over) return;
 				// A server that still has not said what it is has not been compared.
-				if (this.#pins.verdict(tool) !== 'passes') throw this.#pins.refusal(tool);
+				const pins = this.#pins();
+				if (pins !== undefined && pins.verdict(tool) !== 'passes') throw pins.refusal(tool);
 				call.hand(send());
 			})
 			.catch((error: unknown) => {
@@ -102,7 +106,7 @@ class Hearing {
 	async #hear(list: (params: object) => Promise<Answer>): Promise<void> {
 		try {
 			await followPages(list, AGGREGATE_LIMITS.pagesMax);
-			this.#pins.heardAll();
+			this.#pins()?.heardAll();
 		} catch (error) {
 			if (error instanceof SlipwayError) throw error;
 		}
@@ -113,7 +117,8 @@ class Hearing {
 export class ComparedLegacyServer extends PassingLegacyServer {
 	readonly #hearing: Hearing;
 
-	constructor(server: LegacyServer, pins: ToolPins) {
+	/** @param pins what holds now: it is asked at every request */
+	constructor(server: LegacyServer, pins: () => ToolPins | undefined) {
 		super(server);
 		this.#hearing = new Hearing(pins);
 	}
@@ -145,7 +150,8 @@ export class ComparedLegacyServer extends PassingLegacyServer {
 export class ComparedModernServer extends PassingModernServer {
 	readonly #hearing: Hearing;
 
-	constructor(server: ModernServer, pins: ToolPins) {
+	/** @param pins what holds now: it is asked at every request */
+	constructor(server: ModernServer, pins: () => ToolPins | undefined) {
 		super(server);
 		this.#hearing = new Hearing(pins);
 	}

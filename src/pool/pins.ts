@@ -178,8 +178,10 @@ export class Pins {
 				if (tool === undefined) return false;
 				// It may have been said before there were pins.
 				if (!tools.pins.has(tool)) this.learn(server, specOf() ?? '', [value]);
+				const approvedHash = tools.pins.get(tool)?.approvedHash;
+				if (approvedHash === undefined) return false;
 				const { hash, flaw } = readDefinition(value);
-				return flaw === undefined && tools.pins.get(tool)?.approvedHash === hash;
+				return flaw === undefined && hash === approvedHash;
 			},
 			verdict: (tool) => verdictOf(tools, tool, { spec: specOf(), pinning }),
 			refusal: (tool) => {

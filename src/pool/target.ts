@@ -235,9 +235,7 @@ export class ServerTarget implements Target {
 	/** The same with all that the server has, which is learned, and compared before it is called. */
 	async #listen(text: string, message: RequestMessage, options: LegacyOptions): Promise<Sitting> {
 		const sitting = await this.#overhear(text, message, options);
-		const pins = this.#pinsOf(sitting.build);
-		if (pins === undefined) return sitting;
-		return { ...sitting, server: new ComparedLegacyServer(sitting.server, pins) };
+		return { ...sitting, server: new ComparedLegacyServer(sitting.server, () => this.#pinsOf(sitting.build)) };
 	}
 
 	async #overhear(text: string, message: RequestMessage, options: LegacyOptions): Promise<Sitting> {
@@ -357,9 +355,7 @@ export class ServerTarget implements Target {
 	/** A server of which all is learned and compared, and shown what its caller may use. */
 	#shown(...listen: Parameters<ServerSnapshots['listenInModern']>): ModernServer {
 		const [, { build, first, caller }] = listen;
-		const server = this.snapshots.listenInModern(...listen);
-		const pins = this.#pinsOf(build);
-		const compared = pins === undefined ? server : new ComparedModernServer(server, pins);
+		const compared = new ComparedModernServer(this.snapshots.listenInModern(...listen), () => this.#pinsOf(build));
 		const shownTools = this.#shownTools(() => this.snapshots.ofModern(first, caller));
 		return new FilteredModernServer(new CheckingModernServer(compared, shownTools), this.#filter);
 	}

@@ -37,8 +37,8 @@ before(async () => {
 	const image = await fixtureImage();
 	stack = await startStack({
 		catalog: catalogOf(
-			fixture('legacy', image, ['fidelity.ts', 'legacy']),
-			fixture('modern', image, ['fidelity.ts', 'modern']),
+			fixture('legacy', image, ['fidelity.ts', 'legacy'], { pin: 'off' }),
+			fixture('modern', image, ['fidelity.ts', 'modern'], { pin: 'off' }),
 		),
 	});
 });

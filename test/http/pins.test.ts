@@ -237,6 +237,24 @@ for (const [era, connect] of Object.entries(ERAS))
 			assert.deepEqual([await call(client), await call(client, 'write')], ['SLIPWAY_TOOL_CHANGED', 'write']);
 		});
 
+		test('has what the catalog says of pins from the next request on', async (t) => {
+			const setting = await start(t, { pin: 'off' });
+			const { stack, change } = setting;
+			const client = await connect(stack);
+			assert.deepEqual(await toolsOf(client), ['read', 'write']);
+			setting.tools = [tool('read', POISONED), tool('write')];
+			assert.deepEqual([await toolsOf(client), await call(client)], [['read', 'write'], 'read']);
+			change({ pin: 'approve' });
+			assert.equal(await call(client), 'SLIPWAY_TOOL_CHANGED');
+			assert.deepEqual(await toolsOf(client), []);
+			change({ pin: 'first-use' });
+			assert.deepEqual(await toolsOf(client), ['read', 'write']);
+			setting.tools = [tool('read'), tool('write')];
+			assert.deepEqual([await toolsOf(client), await call(client)], [['write'], 'SLIPWAY_TOOL_CHANGED']);
+			change({ pin: 'off' });
+			assert.deepEqual([await call(client), await toolsOf(client)], ['read', ['read', 'write']]);
+		});
+
 		test('has of what it may use what was approved', async (t) => {
 			const setting = await start(t, { tools: { deny: ['write'] } });
 			const client = await connect(setting.stack);

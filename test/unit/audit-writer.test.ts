@@ -260,7 +260,8 @@ test('acts of the command line that come at once are one chain, a file each, and
 
 test('a file that is retired while the others are read is not among them', async (t) => {
 	const folder = await makeFolder(t);
-	for (const key of names(3)) await (await draftAct({ folder, retention: KEEP_ALL })).finish({ act: 'create', key });
+	for (const key of names(3))
+		await (await draftAct({ folder, retention: KEEP_ALL })).finish('key', { act: 'create', key });
 	const reading = readFiles(folder, 'cli');
 	const read = [reading.next().value?.name];
 	await rm(join(folder, 'cli-00000002.jsonl'));
@@ -271,7 +272,7 @@ test('a file that is retired while the others are read is not among them', async
 test('files of the command line go beyond the bound too, and its chain says so', async (t) => {
 	const folder = await makeFolder(t);
 	for (const key of names(6))
-		await (await draftAct({ folder, retention: { ...KEEP_ALL, bytesMax: 400 } })).finish({ act: 'create', key });
+		await (await draftAct({ folder, retention: { ...KEEP_ALL, bytesMax: 400 } })).finish('key', { act: 'create', key });
 	const verdict = assertWhole(folder, 'cli');
 	assert.ok(verdict.first > 1 && verdict.files < 6, JSON.stringify(verdict));
 	assert.equal(recordsIn(folder, 'cli').at(-1)?.key, 't5');

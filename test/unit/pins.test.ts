@@ -7,7 +7,7 @@ import { SILENT_LOG } from '../../src/log.ts';
 import { alikeAmong, looksOf } from '../../src/mcp/alike.ts';
 import { canonical } from '../../src/mcp/canonical.ts';
 import { difference, readDefinition, visible } from '../../src/mcp/definition.ts';
-import { hasDoubles } from '../../src/mcp/text.ts';
+import { isAmbiguous } from '../../src/mcp/text.ts';
 import { filterByPins, filterList } from '../../src/mcp/tool-filter.ts';
 import type { ToolPins } from '../../src/mcp/tool-pins.ts';
 import { type KeptPin, type PinnedServer, Pins } from '../../src/pool/pins.ts';
@@ -86,7 +86,7 @@ describe('a definition is refused', () => {
 			for (const [definition, where] of [
 				[tool({ description: text }), '`description`'],
 				[tool({}, text), '`name`'],
-				[tool({ inputSchema: { properties: { x: { enum: ['a', text] } } } }), '`inputSchema.properties.x.enum.1`'],
+				[tool({ inputSchema: { properties: { x: { enum: ['a', text] } } } }), '`inputSchema.properties.x.enum[1]`'],
 				[tool({ inputSchema: { [text]: 1 } }), 'a key of `inputSchema`'],
 			] as const)
 				assert.equal(readDefinition(definition).flaw, `${code} in ${where}`);
@@ -143,6 +143,16 @@ describe('a difference', () => {
 		assert.deepEqual(diff(now, now), []);
 	});
 
+	test('is there where only the form is another: a list and an object, a key and a path', () => {
+		for (const [one, other] of [
+			[{ x: [1, [2]] }, { x: { 0: 1, 1: [2] } }],
+			[{ 'a.b': 1 }, { a: { b: 1 } }],
+			[{ x: [] }, { x: {} }],
+			[{ x: '1' }, { x: 1 }],
+		] as const)
+			assert.equal(diff(one, other).length >= 2, true, JSON.stringify([one, other]));
+	});
+
 	test('shows of a long text what changed, with a little around it', () => {
 		const long = 'word '.repeat(400);
 		const [was = '', is = ''] = diff(
@@ -191,11 +201,17 @@ test('names are alike that are the same, or the same to the eye', () => {
 	);
 });
 
-test('a key that stands twice in an object is found, however it is spelled, and no other', () => {
-	for (const text of ['{"a":1,"a":2}', '[{"b":{"a":1,"\\u0061":1}}]', '{"a":{"x":1} , "b":2,"a" :1}', '{"":1,"":1}'])
-		assert.ok(hasDoubles(text), text);
+test('a key that stands twice in an object is found, and one that is spelled with an escape, and no other', () => {
+	for (const text of [
+		'{"a":1,"a":2}',
+		'[{"b":{"\\u0061":1}}]',
+		'{"b":[{"a\\\\":1}]}',
+		'{"a":{"x":1} , "b":2,"a" :1}',
+		'{"":1,"":1}',
+	])
+		assert.ok(isAmbiguous(text), text);
 	for (const text of ['{"a":{"a":1},"b":[{"a":1},{"a":2}]}', '{"a":"\\"a\\":1,","b":["a","a"]}', '[]', '"a"', '{}'])
-		assert.ok(!hasDoubles(text), text);
+		assert.ok(!isAmbiguous(text), text);
 });
 
 /** Pins whose store is a list of what was saved. */
@@ -317,8 +333,31 @@ describe('pins of a server', () => {
 			filterList('tools/list', list, filterByPins(of)),
 			'{"tools":[{"name":"read","description":"Reads."}]}',
 		);
+		// V8 may read a key like the second as one like the first, and other readers never do.
+		JSON.parse('{"name":"read","descri\\\\":"Sends."}');
+		const escaped = '{"tools":[{"name":"read","descri\\u0070tion":"Reads."}]}';
+		assert.doesNotMatch(filterList('tools/list', escaped, filterByPins(of)), /\\u0070/);
 		const own = '{ "tools" : [{"description":"Reads.", "name":"read"}] }';
 		assert.equal(filterList('tools/list', own, filterByPins(of)), own);
+	});
+
+	test('are looked at anew when the store has changed', () => {
+		const { pins, of } = keep({ name: 'files', pin: 'approve' });
+		of.heardAll();
+		assert.equal(of.verdict('other'), 'refused');
+		pins.reload();
+		assert.equal(of.verdict('other'), 'unknown');
+	});
+
+	test('show nothing that is refused, also when it was approved before it was', () => {
+		const bad = tool({ description: 'a\u200bb' });
+		const { hash: known } = readDefinition(bad);
+		const pin = { server: 'files', tool: 'read', approvedHash: known, shownHash: known, spec: 'one', flaw: undefined };
+		const pins = new Pins({ listPinStates: () => [pin], savePins: () => undefined, keysVersion: () => 0 }, SILENT_LOG);
+		const of = pins.of({ name: 'files', pin: 'first-use' }, () => 'one');
+		assert.equal(of?.shows(bad), false);
+		pins.learn({ name: 'files', pin: 'first-use' }, 'one', [bad]);
+		assert.equal(of?.verdict('read'), 'refused');
 	});
 
 	test('that are off hold nothing', () => {
