@@ -5,17 +5,15 @@ import { quote } from './quote.ts';
 export const SECRET_FILES = '/run/secrets';
 export const SECRET_FILE_PATTERN = /^\/run\/secrets\/(?!\.{1,2}$)[A-Za-z0-9._-]{1,128}$/;
 
-/** What the variables of the shell begin with that takes secrets in before it becomes the server. */
-export const SHELL_PREFIX = 'slipway_';
-
-/** What a shell keeps for itself: it does not let go of it, or it would find and read other things by it. */
-const SHELL_VARIABLES: ReadonlySet<string> = new Set([
-	...['BASHOPTS', 'BASH_VERSINFO', 'EUID', 'IFS', 'LINENO', 'OLDPWD', 'OPTIND', 'PATH', 'PPID', 'PWD', 'SHELLOPTS'],
-	...['UID', '_'],
-]);
+/**
+ * The variables of the shell that hands secrets over: its own, and what a shell does not let go of, changes by itself, or
+ * would find and read other things by. A secret in one of them would not arrive.
+ */
+const OF_THE_SHELL =
+	/^(?:slipway_.*|BASH.*|DIRSTACK|EPOCHREALTIME|EPOCHSECONDS|EUID|FUNCNAME|GROUPS|HISTCMD|IFS|LINENO|OLDPWD|OPTIND|PATH|PIPESTATUS|PPID|PWD|RANDOM|SECONDS|SHELLOPTS|SHLVL|SRANDOM|UID|_)$/;
 
 /** Why a variable cannot be a secret, and what to do. Undefined when it can. */
 export function explainVariable(variable: string): string | undefined {
-	if (!SHELL_VARIABLES.has(variable) && !variable.startsWith(SHELL_PREFIX)) return undefined;
+	if (!OF_THE_SHELL.test(variable)) return undefined;
 	return `${quote(variable)} is a variable of the shell that hands secrets over. Choose another, or give the server a file`;
 }

@@ -26,16 +26,16 @@ export interface Delivered {
 const UNDELIVERED = 76;
 
 /**
- * Where the bytes end too soon, the next line with a name is not there, and that is a failure. Its variables begin with the
- * SHELL_PREFIX of catalog/secrets.ts: none of a server's may.
+ * Where the bytes end too soon, the next line with a name is not there, and that is a failure. Of what its variables are called
+ * none of a server's may be (catalog/secrets.ts). In other locales bash reads characters, and a byte too many for half of one.
  */
 const SHIM = `slipway_fail() { echo 'slipway: the secrets did not arrive' >&2; exit ${UNDELIVERED}; }
 while :; do
-  IFS=' ' read -r slipway_name slipway_lines slipway_file || slipway_fail
+  LC_ALL=C IFS=' ' read -r slipway_name slipway_lines slipway_file || slipway_fail
   [ "$slipway_name" = . ] && break
-  IFS= read -r slipway_value
+  LC_ALL=C IFS= read -r slipway_value
   while [ "$slipway_lines" -gt 1 ]; do
-    IFS= read -r slipway_line
+    LC_ALL=C IFS= read -r slipway_line
     slipway_value="$slipway_value
 $slipway_line"
     slipway_lines=$((slipway_lines - 1))

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { explainVariable } from '../../src/catalog/secrets.ts';
 import { StderrRing } from '../../src/docker/stderr-ring.ts';
 import { SECRET_LIMITS } from '../../src/limits.ts';
 import { type Delivered, frame, SHIM_ENTRYPOINT } from '../../src/secrets/delivery.ts';
@@ -55,7 +56,8 @@ function deliver(
 	const { stdout, status } = spawnSync(shell, [...SHIM_ENTRYPOINT.slice(1), '/bin/sh', '-c', print], {
 		argv0: 'sh',
 		input: bytes,
-		env: { PATH: process.env['PATH'] },
+		// In which some shells read characters, and not bytes.
+		env: { PATH: process.env['PATH'], LC_ALL: 'C.UTF-8' },
 		maxBuffer: 2 ** 24,
 	});
 	const end = stdout.indexOf('\0\0\0');
@@ -88,6 +90,28 @@ for (const shell of ['/bin/sh', '/bin/bash']) {
 		);
 	});
 }
+
+/** What bash's manual and POSIX say that a shell knows. */
+const KNOWN_TO_SHELLS =
+	'BASHOPTS BASHPID BASH_ARGC BASH_COMMAND BASH_ENV BASH_VERSINFO CDPATH COLUMNS COMP_LINE COPROC DIRSTACK ENV EPOCHREALTIME EPOCHSECONDS EUID FCEDIT FUNCNAME FUNCNEST GLOBIGNORE GROUPS HISTCMD HISTFILE HISTSIZE HOME HOSTNAME HOSTTYPE IFS IGNOREEOF LANG LC_ALL LINENO LINES MACHTYPE MAIL MAILCHECK MAILPATH MAPFILE OLDPWD OPTARG OPTERR OPTIND OSTYPE PATH PIPESTATUS POSIXLY_CORRECT PPID PROMPT_COMMAND PS0 PS1 PS2 PS4 PWD RANDOM READLINE_LINE REPLY SECONDS SHELL SHELLOPTS SHLVL SRANDOM TIMEFORMAT TMOUT TMPDIR UID _ slipway_name slipway_lines slipway_file slipway_value slipway_line'.split(
+		' ',
+	);
+
+test('a variable that the catalog takes arrives, whatever shells make of its name', () => {
+	for (const variable of KNOWN_TO_SHELLS.filter((name) => explainVariable(name) === undefined)) {
+		for (const shell of ['/bin/sh', '/bin/bash']) {
+			const sent = [
+				{ variable, value: Buffer.from('a value-1') },
+				{ variable: 'NEXT', value: Buffer.from(' two\nlines ') },
+			];
+			const { environment, rest } = deliver(shell, Buffer.concat([frame(sent), Buffer.from('rest')]));
+			assert.equal(environment.get(variable)?.toString(), 'a value-1', `${variable} in ${shell}`);
+			assert.equal(environment.get('NEXT')?.toString(), ' two\nlines ', `after ${variable} in ${shell}`);
+			assert.equal(rest.toString(), 'rest');
+		}
+	}
+	assert.ok(explainVariable('TOKEN') === undefined && explainVariable('PATHS') === undefined);
+});
 
 test('the largest value arrives, and one of as many lines as may be', () => {
 	for (const sent of [
