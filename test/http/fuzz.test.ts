@@ -221,7 +221,7 @@ const GOOD = [
 	`GET /status HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${API_KEY}\r\n\r\n`,
 	`POST /servers/nobody/mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${API_KEY}\r\nAccept: */*\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}`,
 	`POST /servers/alpha/mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${API_KEY}\r\nAccept: */*\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n`,
-	`DELETE /api/keys/someone HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${API_KEY}\r\n\r\n`,
+	`DELETE /api/keys/some%C3%A9one%41 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${API_KEY}\r\n\r\n`,
 	`OPTIONS /mcp HTTP/1.1\r\nHost: localhost\r\nOrigin: ${LISTED}\r\nAccess-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: mcp-param-x\r\n\r\n`,
 ];
 const PIECES = [
