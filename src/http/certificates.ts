@@ -2,7 +2,7 @@
  * TLS of our own: the certificate and its key, and who signs the certificates of clients where they must have one. The
  * files are read again when they change, since certificates are replaced more often than gateways are.
  */
-import { randomBytes, X509Certificate } from 'node:crypto';
+import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto';
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import type { Config } from '../config.ts';
@@ -32,13 +32,16 @@ export class Certificates {
 	read(): ServerTls {
 		const { certFile, keyFile, clientCaFile } = this.#files;
 		const ca = clientCaFile === undefined ? {} : { ca: readCertificates('SLIPWAY_TLS_CLIENT_CA_FILE', clientCaFile) };
+		const key = readPem('SLIPWAY_TLS_KEY_FILE', keyFile);
 		const context: SecureContextOptions = {
 			cert: readCertificates('SLIPWAY_TLS_CERT_FILE', certFile),
-			key: readPem('SLIPWAY_TLS_KEY_FILE', keyFile),
+			key,
 			minVersion: 'TLSv1.2',
 			...ca,
 		};
 		try {
+			// An empty key would be none, and no reason for Node to say so.
+			createPrivateKey(key);
 			createSecureContext(context);
 		} catch (cause) {
 			throw invalid('The file of SLIPWAY_TLS_KEY_FILE is not the key of the certificate, in PEM.', cause);

@@ -98,6 +98,7 @@ test('files that are not there, or do not go together, keep it from starting', a
 		{ certFile, keyFile, clientCaFile: '/dev/null' },
 		{ certFile, keyFile, clientCaFile: keyFile },
 		{ certFile: '/dev/null', keyFile: '/dev/null', clientCaFile: undefined },
+		{ certFile, keyFile: '/dev/null', clientCaFile: undefined },
 	];
 	for (const tls of wrong)
 		await assert.rejects(startHttpStack(t, { config: { tls } }), { code: 'SLIPWAY_CONFIG_INVALID' });
@@ -156,4 +157,36 @@ test('where clients need a certificate, one without gets not as far as HTTP, and
 	assert.equal(await healthOf(environment), 0);
 	await stack.stop();
 	assert.equal(await healthOf(environment), 1);
+});
+
+test('a CA that signs for clients no more lets none of them in, not by a handshake of before either', async (t) => {
+	watchClosely(t);
+	const clients = await CertificateAuthority.make(t, 'clients');
+	const others = await CertificateAuthority.make(t, 'others');
+	const { options, get, logged } = await start(t, clients);
+	const { cert, key } = await clients.sign('me');
+	/** By a handshake of before, where there was one. Resolves with what stands for this one. */
+	const visit = async (before?: Buffer): Promise<Buffer | undefined> => {
+		const socket = connect({ ...options, cert, key, ...(before === undefined ? {} : { session: before }) });
+		socket.write('GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n');
+		let session: Buffer | undefined;
+		socket.on('session', (given: Buffer) => {
+			session = given;
+		});
+		const closed = once(socket, 'close').then(() => assert.fail('cut'));
+		await Promise.race([once(socket, 'data'), closed]);
+		closed.catch(() => undefined);
+		assert.equal(socket.isSessionReused(), before !== undefined);
+		socket.destroy();
+		return session;
+	};
+	const session = await visit();
+	assert.ok(session !== undefined);
+	await visit(session);
+	await writeFile(clients.own.certFile, others.own.cert);
+	await logged.first((line) => /read again/.test(line));
+	await assert.rejects(visit(session));
+	await assert.rejects(get('/health', { cert, key }));
+	const { cert: newCert, key: newKey } = await others.sign('me');
+	assert.equal((await get('/health', { cert: newCert, key: newKey })).status, 200);
 });
