@@ -69,7 +69,7 @@ export const SETTINGS = Object.freeze({
 		z.string().default('127.0.0.1'),
 		'`127.0.0.1`',
 		['gateway'],
-		'The address of this machine that the port is open on. `0.0.0.0` opens it to the network: put TLS in front of it then.',
+		'The address of this machine that the port is open on. `0.0.0.0` opens it to the network: give it a certificate then, or put TLS in front of it.',
 	),
 	SLIPWAY_PUBLIC_URL: setting(
 		z.url({ protocol: /^https?$/, error: 'an http or https URL' }).optional(),
