@@ -211,7 +211,7 @@ test('in any order of requests, of several callers, the gateway answers what the
 			await real.stack.stop();
 		}
 	};
-	await explore(commands, compare, { forMs: SECONDS * 1000, runsMin: 3, seed: SEED });
+	await explore(commands, compare, { forMs: SECONDS * 1000, runsMin: 1, seed: SEED });
 	t.diagnostic(`${asked} calls reached a server`);
 });
 
@@ -296,22 +296,21 @@ test('bytes that are nearly HTTP are answered with no 5xx, and never left hangin
 	t.diagnostic(`FUZZ_SEED=${SEED}`);
 	const stack = await startHttpStack(t, { config: { allowedOrigins: [LISTED], corsOrigins: [LISTED] } });
 	const statuses = new Set<number>();
-	await explore(
-		bytes,
-		async (text) => {
-			const connection = await new RawConnection(stack.port).connected();
-			connection.write(Buffer.from(text, 'latin1'));
-			connection.socket.end();
-			const answer = await connection.closed;
-			for (const [, status] of answer.matchAll(/HTTP\/1\.1 (\d{3}) /g)) {
-				statuses.add(Number(status));
-				assert.ok(Number(status) < 500, answer);
-			}
-			assert.ok(!answer.includes(API_KEY), 'nobody is told the key');
-		},
-		{ forMs: SECONDS * 1000, runsMin: 20, seed: SEED },
-	);
+	const exchange = async (text: string): Promise<void> => {
+		const connection = await new RawConnection(stack.port).connected();
+		connection.write(Buffer.from(text, 'latin1'));
+		connection.socket.end();
+		const answer = await connection.closed;
+		for (const [, status] of answer.matchAll(/HTTP\/1\.1 (\d{3}) /g)) {
+			statuses.add(Number(status));
+			assert.ok(Number(status) < 500, answer);
+		}
+		assert.ok(!answer.includes(API_KEY), 'nobody is told the key');
+	};
+	// As they are, so that it is known that they get far.
+	for (const text of [...GOOD, 'nonsense\r\n\r\n']) await exchange(text);
+	for (const status of [200, 204, 400, 404]) assert.ok(statuses.has(status), `${status} of ${[...statuses].join()}`);
+	await explore(bytes, exchange, { forMs: SECONDS * 1000, runsMin: 5, seed: SEED });
 	assert.equal((await stack.send({ path: '/health' })).status, 200);
-	assert.ok(statuses.has(200) && statuses.has(400), [...statuses].join());
 	assert.equal(stack.launcher.live.size, 0);
 });
