@@ -18,6 +18,7 @@ import { Cast } from '../support/played-server.ts';
 
 const SECONDS = Number(process.env['FUZZ_SECONDS'] ?? 3);
 const SEED = Number(process.env['FUZZ_SEED'] ?? randomInt(2 ** 31));
+const timeout = SECONDS * 1000 + 60_000;
 const COMMANDS_MAX = 40;
 const ASKS_FOR_EACH_REVOKE = 20;
 
@@ -187,7 +188,9 @@ function callsTo({ launcher }: HttpStack): number {
 	return received.filter((line) => JSON.parse(line).method === 'tools/call').length;
 }
 
-test('in any order of requests, of several callers, the gateway answers what the model says', async (t) => {
+test('in any order of requests, of several callers, the gateway answers what the model says', {
+	timeout,
+}, async (t) => {
 	t.diagnostic(`FUZZ_SEED=${SEED}`);
 	const asks = Array.from({ length: ASKS_FOR_EACH_REVOKE }, () => choice.map((asked) => new Ask(asked)));
 	const commands = fc.commands([...asks, fc.constant(new Revoke())], { maxCommands: COMMANDS_MAX, size: 'max' });
@@ -292,7 +295,7 @@ const bytes: fc.Arbitrary<string> = fc
 			.join(''),
 	);
 
-test('bytes that are nearly HTTP are answered with no 5xx, and never left hanging', async (t) => {
+test('bytes that are nearly HTTP are answered with no 5xx, and never left hanging', { timeout }, async (t) => {
 	t.diagnostic(`FUZZ_SEED=${SEED}`);
 	const stack = await startHttpStack(t, { config: { allowedOrigins: [LISTED], corsOrigins: [LISTED] } });
 	const statuses = new Set<number>();
