@@ -73,11 +73,11 @@ export const SETTINGS = Object.freeze({
 		z.string().default('127.0.0.1'),
 		'`127.0.0.1`',
 		['gateway'],
-		'The address of this machine that the port is open on. `0.0.0.0` opens it to the network: put TLS in front of it then.',
+		'The address of this machine that the port is open on. `0.0.0.0` opens it to the network: give it a certificate then, or put TLS in front of it.',
 	),
 	SLIPWAY_PUBLIC_URL: setting(
 		z.url({ protocol: /^https?$/, error: 'an http or https URL' }).optional(),
-		'`http://localhost:<port>`',
+		'`http://localhost:<port>`, or `https:` with a certificate',
 		['gateway'],
 		'The URL that clients use, where a proxy stands in front of the gateway. Its host is allowed.',
 	),
@@ -153,6 +153,19 @@ export const SETTINGS = Object.freeze({
 		'none',
 		['gateway'],
 		'Addresses or networks, separated by commas, of proxies in front of the gateway. Of requests that come from there, `X-Forwarded-For` says whose failed authentications are counted, and `X-Forwarded-Proto` whether the client came by TLS.',
+	),
+	SLIPWAY_TLS_CERT_FILE: setting(
+		text,
+		'none',
+		['gateway'],
+		'A file with a certificate, and what it was signed by, in PEM: then the port speaks TLS. It is read again when it changes. User 10001 must be able to read it.',
+	),
+	SLIPWAY_TLS_KEY_FILE: setting(text, 'none', ['gateway'], 'A file with the private key of that certificate.'),
+	SLIPWAY_TLS_CLIENT_CA_FILE: setting(
+		text,
+		'none',
+		['gateway'],
+		'A file with the certificates that sign those of clients. Then a client without one gets no further than the handshake; with one, it still needs its key.',
 	),
 	SLIPWAY_SESSIONS_PER_CALLER: setting(
 		integer(1, SESSION_LIMITS.sessionsMax, SESSION_LIMITS.sessionsPerPrincipalMax),
@@ -378,6 +391,10 @@ export interface Config {
 	/** Those of them whose pages may read what we answer. */
 	readonly corsOrigins: readonly string[];
 	readonly trustedProxies: readonly string[];
+	/** Where the port speaks TLS: paths. */
+	readonly tls:
+		| { readonly certFile: string; readonly keyFile: string; readonly clientCaFile: string | undefined }
+		| undefined;
 	readonly sessionsPerPrincipalMax: number;
 	readonly sessionIdleMs: number;
 	/** 0: any number. */
@@ -452,8 +469,21 @@ function readSecrets(
 	return secrets;
 }
 
+/** Half of TLS is none, and to serve without it what was meant to be with it would be worse than not to start. */
+function tlsOf(values: Values): Config['tls'] {
+	const { SLIPWAY_TLS_CERT_FILE: certFile, SLIPWAY_TLS_KEY_FILE: keyFile } = values;
+	const clientCaFile = values.SLIPWAY_TLS_CLIENT_CA_FILE;
+	if (certFile !== undefined && keyFile !== undefined) return Object.freeze({ certFile, keyFile, clientCaFile });
+	if (certFile === undefined && keyFile === undefined && clientCaFile === undefined) return undefined;
+	throw new SlipwayError('SLIPWAY_CONFIG_INVALID', {
+		reason: 'SLIPWAY_TLS_CERT_FILE and SLIPWAY_TLS_KEY_FILE go together, and SLIPWAY_TLS_CLIENT_CA_FILE with both.',
+	});
+}
+
 function toConfig(values: Values, secrets: SecretsConfig['environment']): Config {
-	const publicUrl = (values.SLIPWAY_PUBLIC_URL ?? `http://localhost:${values.SLIPWAY_PORT}`).replace(/\/+$/, '');
+	const tls = tlsOf(values);
+	const scheme = tls === undefined ? 'http' : 'https';
+	const publicUrl = (values.SLIPWAY_PUBLIC_URL ?? `${scheme}://localhost:${values.SLIPWAY_PORT}`).replace(/\/+$/, '');
 	const loopback = ['localhost', '127.0.0.1', '[::1]'];
 	const { host, origin } = new URL(publicUrl);
 	return Object.freeze({
@@ -476,11 +506,12 @@ function toConfig(values: Values, secrets: SecretsConfig['environment']): Config
 		allowedHosts: Object.freeze([...loopback, host, ...values.SLIPWAY_ALLOWED_HOSTS]),
 		allowedOrigins: Object.freeze([
 			// As a browser writes them: without the port where it is HTTP's own.
-			...loopback.map((name) => new URL(`http://${name}:${values.SLIPWAY_PORT}`).origin),
+			...loopback.map((name) => new URL(`${scheme}://${name}:${values.SLIPWAY_PORT}`).origin),
 			origin,
 			...values.SLIPWAY_ALLOWED_ORIGINS,
 		]),
 		corsOrigins: Object.freeze([...values.SLIPWAY_ALLOWED_ORIGINS]),
+		tls,
 		trustedProxies: Object.freeze(values.SLIPWAY_TRUSTED_PROXIES),
 		sessionsPerPrincipalMax: values.SLIPWAY_SESSIONS_PER_CALLER,
 		sessionIdleMs: values.SLIPWAY_SESSION_IDLE_SECONDS * 1000,

@@ -9,6 +9,7 @@ import { BoundedAuthenticator } from './http/attempts.ts';
 import { authenticationOf, TokenAuthentication } from './http/authentication.ts';
 import { CallBudgets } from './http/call-budgets.ts';
 import type { Callers } from './http/callers.ts';
+import { Certificates } from './http/certificates.ts';
 import { Conversations } from './http/conversations.ts';
 import { KeyRing, makeFirstKey, OPEN_TO_ALL, OPERATOR } from './http/keys.ts';
 import { Listener } from './http/listener.ts';
@@ -150,6 +151,7 @@ export class Gateway {
 			log,
 			isDraining,
 			peers,
+			certificates: config.tls === undefined ? undefined : new Certificates(config.tls, log),
 			isOpen: (request) => isOpen(request, metadata !== undefined),
 			admin: (door) =>
 				createAdminApp({

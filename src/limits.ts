@@ -26,6 +26,8 @@ export const HTTP_LIMITS = Object.freeze({
 	connectionsCheckingIntervalMs: 1_000,
 	/** How long the rest of a refused body is thrown away before the connection is cut. */
 	lingerMs: 1_000,
+	/** How often it is looked whether a certificate has changed. */
+	certificatePollMs: 5_000,
 	/** How long a browser need not ask again what a page may send. */
 	preflightAgeMs: 10 * 60_000,
 	/** How long a browser that came by TLS comes by nothing else. */

@@ -3,7 +3,9 @@
  *
  * A gateway is well when it answers; whether the engine does is /ready's to say, and no reason to restart a gateway.
  */
-import { type RequestOptions, request } from 'node:http';
+import { type ClientRequest, request } from 'node:http';
+import { request as requestByTls } from 'node:https';
+import { connect, type TLSSocket } from 'node:tls';
 import { parseArgs } from 'node:util';
 import { EGRESS_PORT } from '../egress/contract.ts';
 import { HEALTH_LIMITS } from '../limits.ts';
@@ -27,17 +29,48 @@ export async function health({ args, environment, print }: Invocation): Promise<
 		print('SLIPWAY_PORT is no port.');
 		return 1;
 	}
-	const gateway = { host: '127.0.0.1', port: values.egress ? EGRESS_PORT : port, path: '/health' };
-	const status = await ask(
-		values.launcher === undefined ? gateway : { socketPath: values.launcher, path: '/v1/report' },
-	);
+	const status = await ask({ ...values, port: Number(port), environment });
 	if (status !== 200) print(typeof status === 'number' ? `It answers ${status}.` : status);
 	return status === 200 ? 0 : 1;
 }
 
-function ask(options: RequestOptions): Promise<number | string> {
+interface Asked {
+	readonly launcher?: string | undefined;
+	readonly egress?: boolean | undefined;
+	readonly port: number;
+	readonly environment: Invocation['environment'];
+}
+
+/** The status that is answered, or why there is none. */
+function ask({ launcher, egress, port, environment }: Asked): Promise<number | string> {
+	const timeout = HEALTH_LIMITS.timeoutMs;
+	if (launcher !== undefined) return statusOf(request({ socketPath: launcher, path: '/v1/report', timeout }));
+	const there = { host: '127.0.0.1', port, timeout };
+	const path = '/health';
+	if (egress) return statusOf(request({ ...there, port: EGRESS_PORT, path }));
+	if (!environment['SLIPWAY_TLS_CERT_FILE']) return statusOf(request({ ...there, path }));
+	// It is the process next to us, and is told nothing: whose certificate it has does not matter.
+	const tls = { ...there, rejectUnauthorized: false };
+	return environment['SLIPWAY_TLS_CLIENT_CA_FILE']
+		? handshakeOf(connect(tls))
+		: statusOf(requestByTls({ ...tls, path }));
+}
+
+/** Without a certificate of a client there is no answer; but who takes part in a handshake lives. */
+function handshakeOf(socket: TLSSocket): Promise<number | string> {
 	const { promise, resolve } = Promise.withResolvers<number | string>();
-	const outgoing = request({ ...options, timeout: HEALTH_LIMITS.timeoutMs }, (response) => {
+	socket.on('secureConnect', () => {
+		resolve(200);
+		socket.destroy();
+	});
+	socket.on('timeout', () => socket.destroy(new Error('it does not answer in time')));
+	socket.on('error', (error) => resolve(error.message));
+	return promise;
+}
+
+function statusOf(outgoing: ClientRequest): Promise<number | string> {
+	const { promise, resolve } = Promise.withResolvers<number | string>();
+	outgoing.on('response', (response) => {
 		response.resume();
 		resolve(response.statusCode ?? 0);
 	});

@@ -9,7 +9,9 @@
  */
 import { randomUUID } from 'node:crypto';
 import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer, Server as TlsServer } from 'node:https';
 import { Server as NetServer, type Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import type { Express } from 'express';
 import { isInstanceAddress } from '../addresses.ts';
 import type { Audit } from '../audit/audit.ts';
@@ -26,6 +28,7 @@ import { type Headers, securityHeaders } from './answer-headers.ts';
 import { AuditedCalls } from './audited-calls.ts';
 import { auditRefusal } from './audited-refusals.ts';
 import type { Callers } from './callers.ts';
+import type { Certificates } from './certificates.ts';
 import { corsHeaders, isPreflight, preflightHeaders } from './cors.ts';
 import { type Doors, guard, pathOf } from './guards.ts';
 import { serveSse, serveSseMessage } from './http-sse.ts';
@@ -46,6 +49,8 @@ export interface ListenerOptions {
 	readonly audit: Audit;
 	readonly log: Log;
 	readonly peers: Peers;
+	/** Where the port speaks TLS. */
+	readonly certificates: Certificates | undefined;
 	/** What is answered without a key. */
 	readonly isOpen: (request: IncomingMessage) => boolean;
 	/** Gets every request that is for no server. */
@@ -74,7 +79,8 @@ const REQUEST_ID = new RegExp(`^[A-Za-z0-9._-]{1,${HTTP_LIMITS.requestIdCharsMax
 
 export class Listener {
 	readonly #options: ListenerOptions;
-	readonly #http: HttpServer;
+	readonly #http: HttpServer | TlsServer;
+	readonly #tls: Certificates | undefined;
 	readonly #admin: Express;
 	#doors: Doors;
 	readonly #requestIds = new WeakMap<IncomingMessage, string>();
@@ -88,23 +94,26 @@ export class Listener {
 			principalOf: (request) => this.#principals.get(request),
 			addressOf: this.#addressOf,
 		});
-		this.#http = createServer(
-			{
-				maxHeaderSize: HTTP_LIMITS.headerBytesMax,
-				headersTimeout: HTTP_LIMITS.headersTimeoutMs,
-				requestTimeout: HTTP_LIMITS.requestTimeoutMs,
-				keepAliveTimeout: HTTP_LIMITS.keepAliveTimeoutMs,
-				connectionsCheckingInterval: HTTP_LIMITS.connectionsCheckingIntervalMs,
-				noDelay: true,
-				// Node would refuse a request without a Host in its own words; guards.ts does in ours.
-				requireHostHeader: false,
-			},
-			(request, response) => void this.#serve(request, response),
-		);
+		this.#tls = options.certificates;
+		const serve = (request: IncomingMessage, response: ServerResponse): void => void this.#serve(request, response);
+		const limits = {
+			maxHeaderSize: HTTP_LIMITS.headerBytesMax,
+			headersTimeout: HTTP_LIMITS.headersTimeoutMs,
+			requestTimeout: HTTP_LIMITS.requestTimeoutMs,
+			keepAliveTimeout: HTTP_LIMITS.keepAliveTimeoutMs,
+			connectionsCheckingInterval: HTTP_LIMITS.connectionsCheckingIntervalMs,
+			noDelay: true,
+			// Node would refuse a request without a Host in its own words; guards.ts does in ours.
+			requireHostHeader: false,
+		};
+		this.#http =
+			this.#tls === undefined
+				? createServer(limits, serve)
+				: createTlsServer({ ...limits, ...this.#tls.read() }, serve);
 		// Before Node reads from it.
 		this.#http.prependListener('connection', refuseInstances);
 		// An expectation may be ignored; Node would refuse it in its own words.
-		this.#http.on('checkExpectation', (request, response) => void this.#serve(request, response));
+		this.#http.on('checkExpectation', serve);
 		// Node would drop the headers beyond its count without a word; guards.ts counts them and says so.
 		this.#http.maxHeadersCount = 0;
 		this.#http.maxConnections = HTTP_LIMITS.connectionsMax;
@@ -126,6 +135,7 @@ export class Listener {
 			const bound = this.#http.address();
 			const boundPort = typeof bound === 'object' && bound !== null ? bound.port : port;
 			this.#doors = { ...this.#doors, port: boundPort };
+			this.#tls?.follow((tls) => this.#http instanceof TlsServer && this.#http.setSecureContext(tls));
 			resolve(boundPort);
 		});
 		return promise;
@@ -140,6 +150,7 @@ export class Listener {
 	/** Cuts what is left. */
 	async stop(): Promise<void> {
 		const { promise, resolve } = Promise.withResolvers<void>();
+		this.#tls?.stop();
 		this.#http.close(() => resolve());
 		this.#http.closeAllConnections();
 		await promise;
@@ -287,7 +298,9 @@ const HEAD = Object.entries({ ...securityHeaders(false), ...COMMON_HEADERS, 'con
 
 /** What Node could not read as HTTP, in the words of the table. */
 function answerBrokenRequest({ code }: NodeJS.ErrnoException, socket: Socket): void {
-	if (!socket.writable || code === 'ECONNRESET') {
+	// Nobody could read an answer before the handshake is over.
+	const isShakingHands = socket instanceof TLSSocket && socket.getProtocol() === null;
+	if (!socket.writable || code === 'ECONNRESET' || isShakingHands) {
 		socket.destroy();
 		return;
 	}

@@ -18,6 +18,7 @@ import { Cast } from '../support/played-server.ts';
 
 const SECONDS = Number(process.env['FUZZ_SECONDS'] ?? 3);
 const SEED = Number(process.env['FUZZ_SEED'] ?? randomInt(2 ** 31));
+const timeout = SECONDS * 1000 + 60_000;
 const COMMANDS_MAX = 40;
 const ASKS_FOR_EACH_REVOKE = 20;
 
@@ -187,7 +188,9 @@ function callsTo({ launcher }: HttpStack): number {
 	return received.filter((line) => JSON.parse(line).method === 'tools/call').length;
 }
 
-test('in any order of requests, of several callers, the gateway answers what the model says', async (t) => {
+test('in any order of requests, of several callers, the gateway answers what the model says', {
+	timeout,
+}, async (t) => {
 	t.diagnostic(`FUZZ_SEED=${SEED}`);
 	const asks = Array.from({ length: ASKS_FOR_EACH_REVOKE }, () => choice.map((asked) => new Ask(asked)));
 	const commands = fc.commands([...asks, fc.constant(new Revoke())], { maxCommands: COMMANDS_MAX, size: 'max' });
@@ -211,7 +214,7 @@ test('in any order of requests, of several callers, the gateway answers what the
 			await real.stack.stop();
 		}
 	};
-	await explore(commands, compare, { forMs: SECONDS * 1000, runsMin: 3, seed: SEED });
+	await explore(commands, compare, { forMs: SECONDS * 1000, runsMin: 1, seed: SEED });
 	t.diagnostic(`${asked} calls reached a server`);
 });
 
@@ -221,7 +224,7 @@ const GOOD = [
 	`GET /status HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${API_KEY}\r\n\r\n`,
 	`POST /servers/nobody/mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${API_KEY}\r\nAccept: */*\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}`,
 	`POST /servers/alpha/mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${API_KEY}\r\nAccept: */*\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n`,
-	`DELETE /api/keys/someone HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${API_KEY}\r\n\r\n`,
+	`DELETE /api/keys/some%C3%A9one%41 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${API_KEY}\r\n\r\n`,
 	`OPTIONS /mcp HTTP/1.1\r\nHost: localhost\r\nOrigin: ${LISTED}\r\nAccess-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: mcp-param-x\r\n\r\n`,
 ];
 const PIECES = [
@@ -292,26 +295,25 @@ const bytes: fc.Arbitrary<string> = fc
 			.join(''),
 	);
 
-test('bytes that are nearly HTTP are answered with no 5xx, and never left hanging', async (t) => {
+test('bytes that are nearly HTTP are answered with no 5xx, and never left hanging', { timeout }, async (t) => {
 	t.diagnostic(`FUZZ_SEED=${SEED}`);
 	const stack = await startHttpStack(t, { config: { allowedOrigins: [LISTED], corsOrigins: [LISTED] } });
 	const statuses = new Set<number>();
-	await explore(
-		bytes,
-		async (text) => {
-			const connection = await new RawConnection(stack.port).connected();
-			connection.write(Buffer.from(text, 'latin1'));
-			connection.socket.end();
-			const answer = await connection.closed;
-			for (const [, status] of answer.matchAll(/HTTP\/1\.1 (\d{3}) /g)) {
-				statuses.add(Number(status));
-				assert.ok(Number(status) < 500, answer);
-			}
-			assert.ok(!answer.includes(API_KEY), 'nobody is told the key');
-		},
-		{ forMs: SECONDS * 1000, runsMin: 20, seed: SEED },
-	);
+	const exchange = async (text: string): Promise<void> => {
+		const connection = await new RawConnection(stack.port).connected();
+		connection.write(Buffer.from(text, 'latin1'));
+		connection.socket.end();
+		const answer = await connection.closed;
+		for (const [, status] of answer.matchAll(/HTTP\/1\.1 (\d{3}) /g)) {
+			statuses.add(Number(status));
+			assert.ok(Number(status) < 500, answer);
+		}
+		assert.ok(!answer.includes(API_KEY), 'nobody is told the key');
+	};
+	// As they are, so that it is known that they get far.
+	for (const text of [...GOOD, 'nonsense\r\n\r\n']) await exchange(text);
+	for (const status of [200, 204, 400, 404]) assert.ok(statuses.has(status), `${status} of ${[...statuses].join()}`);
+	await explore(bytes, exchange, { forMs: SECONDS * 1000, runsMin: 5, seed: SEED });
 	assert.equal((await stack.send({ path: '/health' })).status, 200);
-	assert.ok(statuses.has(200) && statuses.has(400), [...statuses].join());
 	assert.equal(stack.launcher.live.size, 0);
 });

@@ -1,6 +1,7 @@
 /** Failed authentications: bounded for each address, and nobody's key is worth less for those of others. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { BoundedAuthenticator } from '../../src/http/attempts.ts';
 import { makeKey } from '../../src/http/keys.ts';
 import { POLICY_LIMITS } from '../../src/limits.ts';
 import type { Reply } from '../support/http-client.ts';
@@ -114,4 +115,11 @@ test('browsers are bound to TLS where they came by it, and only there', async (t
 			const answer = await stack.send({ path, headers: { ...AUTHORIZATION, ...headers } });
 			assert.equal(answer.headers['strict-transport-security'], expected, `${path} ${JSON.stringify(headers)}`);
 		}
+});
+
+test('the gateway lets failures be forgotten as time goes by', async (t) => {
+	const tick = t.mock.method(BoundedAuthenticator.prototype, 'tick');
+	const stack = await startHttpStack(t);
+	stack.later(1000);
+	assert.ok(tick.mock.callCount() > 0);
 });

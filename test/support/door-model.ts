@@ -97,7 +97,7 @@ export const PATHS = [
 	'/api/keys',
 	'/nothing',
 	'/servers/alpha/mcp/x',
-	'/servers/%zz/mcp',
+	'/api/keys/%zz',
 	'/servers/../health',
 	'/health%2f',
 ];

@@ -85,6 +85,37 @@ describe('readConfig', () => {
 		assert.equal(readConfig({ SLIPWAY_SESSION_IDLE_SECONDS: '10' }).sessionIdleMs, 10_000);
 	});
 
+	test('of TLS all is set that goes together, and origins are those of https then', () => {
+		assert.equal(readConfig({}).tls, undefined);
+		const files = { SLIPWAY_TLS_CERT_FILE: '/c', SLIPWAY_TLS_KEY_FILE: '/k' };
+		const { tls, publicUrl, allowedOrigins } = readConfig(files);
+		assert.deepEqual(tls, { certFile: '/c', keyFile: '/k', clientCaFile: undefined });
+		assert.equal(publicUrl, 'https://localhost:8080');
+		assert.ok(allowedOrigins.every((origin) => origin.startsWith('https://')));
+		assert.equal(readConfig({ ...files, SLIPWAY_TLS_CLIENT_CA_FILE: '/a' }).tls?.clientCaFile, '/a');
+		for (const half of [
+			{ SLIPWAY_TLS_CERT_FILE: '/c' },
+			{ SLIPWAY_TLS_KEY_FILE: '/k' },
+			{ SLIPWAY_TLS_CLIENT_CA_FILE: '/a' },
+			{ SLIPWAY_TLS_CLIENT_CA_FILE: '/a', SLIPWAY_TLS_CERT_FILE: '/c' },
+		])
+			assert.match(problemOf(half), /go together/);
+	});
+
+	test('pages that may read answers are those of the list, and proxies are addresses or networks', () => {
+		assert.deepEqual(readConfig({}).corsOrigins, []);
+		assert.deepEqual(readConfig({ SLIPWAY_ALLOWED_ORIGINS: 'https://App.example.com' }).corsOrigins, [
+			'https://app.example.com',
+		]);
+		assert.deepEqual(readConfig({}).trustedProxies, []);
+		assert.deepEqual(readConfig({ SLIPWAY_TRUSTED_PROXIES: '10.0.0.1, FD00::/8' }).trustedProxies, [
+			'10.0.0.1',
+			'fd00::/8',
+		]);
+		for (const wrong of ['proxy', '10.0.0.0/0', '10.0.0.0/33'])
+			assert.match(problemOf({ SLIPWAY_TRUSTED_PROXIES: wrong }), /SLIPWAY_TRUSTED_PROXIES must be/);
+	});
+
 	test('hosts and origins come from the port, the public URL and the lists, in lower case', () => {
 		const config = readConfig({
 			SLIPWAY_PORT: '9000',
