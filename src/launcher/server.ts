@@ -217,6 +217,7 @@ export class LauncherServer {
 				if (channel.stream.writableLength < waitingBytes) watch();
 				else void channel.stop('prompt');
 			};
+			clearTimeout(timer);
 			timer = setTimeout(look, LAUNCHER_LIMITS.stdinStallMs);
 		};
 		const unwatch = (): void => clearTimeout(timer);
