@@ -381,13 +381,17 @@ export class LocalLauncher implements Launcher {
 	}
 
 	async #waitForImage(server: Server, signal: AbortSignal): Promise<PreparedImage> {
-		const timeout = AbortSignal.timeout(INSTANCE_LIMITS.preparationWaitMs);
+		// A timer of our own, that ends with the wait: AbortSignal.timeout keeps all that waited for it until its time is over.
+		const late = new AbortController();
+		const timer = setTimeout(() => late.abort(), INSTANCE_LIMITS.preparationWaitMs);
 		try {
-			return await this.#preparations.wait(server, AbortSignal.any([signal, timeout]));
+			return await this.#preparations.wait(server, AbortSignal.any([signal, late.signal]));
 		} catch (error) {
 			signal.throwIfAborted();
-			if (timeout.aborted) throw new SlipwayError('SLIPWAY_PREPARATION_TIMEOUT');
+			if (late.signal.aborted) throw new SlipwayError('SLIPWAY_PREPARATION_TIMEOUT');
 			throw error;
+		} finally {
+			clearTimeout(timer);
 		}
 	}
 

@@ -186,24 +186,16 @@ export class LauncherServer {
 		socket.pipe(channel.stream);
 		channel.stream.pipe(socket);
 		socket.once('close', () => void channel.stop('prompt'));
-		const stopIn = (ms: number): NodeJS.Timeout | undefined =>
-			this.#channels.has(instance) ? setTimeout(() => void channel.stop('prompt'), ms) : undefined;
 		// The end of stdin, or of the gateway: the kernel tells both alike. A server that ignores it is ended.
 		let grace: NodeJS.Timeout | undefined;
 		socket.once('end', () => {
-			grace = stopIn(INSTANCE_LIMITS.stopEofMs);
+			if (this.#channels.has(instance))
+				grace = setTimeout(() => void channel.stop('prompt'), INSTANCE_LIMITS.stopEofMs);
 		});
-		// And behind what a server does not read, neither is told.
-		let stall: NodeJS.Timeout | undefined;
-		socket.on('pause', () => {
-			stall ??= stopIn(LAUNCHER_LIMITS.stdinStallMs);
-		});
-		socket.on('resume', () => {
-			clearTimeout(stall);
-			stall = undefined;
-		});
+		const endStallWatch = this.#watchStall(channel, socket);
 		void channel.ended.then((end) => {
 			clearTimeout(grace);
+			endStallWatch();
 			this.#channels.delete(instance);
 			// Read on, so that the end of the connection is seen.
 			socket.unpipe(channel.stream).resume();
@@ -214,6 +206,27 @@ export class LauncherServer {
 				this.#ends.delete(oldest);
 			}
 		});
+	}
+
+	/** Behind what a server does not read, neither the end of its stdin nor that of the gateway is told. */
+	#watchStall(channel: Channel, socket: Duplex): () => void {
+		let timer: NodeJS.Timeout | undefined;
+		const watch = (): void => {
+			const waitingBytes = channel.stream.writableLength;
+			const look = (): void => {
+				if (channel.stream.writableLength < waitingBytes) watch();
+				else void channel.stop('prompt');
+			};
+			clearTimeout(timer);
+			timer = setTimeout(look, LAUNCHER_LIMITS.stdinStallMs);
+		};
+		const unwatch = (): void => clearTimeout(timer);
+		socket.on('pause', watch);
+		socket.on('resume', unwatch);
+		return () => {
+			socket.off('pause', watch);
+			unwatch();
+		};
 	}
 }
 

@@ -8,7 +8,7 @@
  *   GET  /v1/instances/<id>/end       how it ended, as JSON, as soon as it did
  *   POST /v1/instances/<id>/stop      ends it; answered when it is gone. ?patience=prompt|patient
  *
- * Errors are { code, details } of the error table with its HTTP status.
+ * One request a connection: a second one cuts it. Errors are { code, details } of the error table with its HTTP status.
  */
 
 export const UPGRADE_PROTOCOL = 'slipway-stdio';

@@ -5,7 +5,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { LABELS } from '../../src/docker/labels.ts';
+import type { ServerName } from '../../src/ids.ts';
 import { LAUNCHER_LIMITS } from '../../src/limits.ts';
 import { containersOf, docker, NODE_IMAGE, openBench, until, within } from '../support/engine-bench.ts';
 import { talk } from '../support/engine-talk.ts';
@@ -176,6 +180,29 @@ test('however many launches, for whomever, there are no more Instances than may 
 	await stolen.servesHonestly('plain');
 });
 const LIMITED = { SLIPWAY_INSTANCES_MAX: '4' };
+
+test('tens of thousands of launches that are refused leave nothing of any', async () => {
+	await using bench = await openBench([fixture('plain', image, ['misbehaving.ts', 'crlf'])], {
+		launcher: { instancesMax: 1 },
+	});
+	await bench.launch('plain');
+	setFlagsFromString('--expose-gc');
+	const collect: () => void = runInNewContext('gc');
+	const flood = async (): Promise<number> => {
+		for (let time = 0; time < 20_000; time += 1) {
+			const launch = bench.launcher.launch('plain' as ServerName, new AbortController().signal, `caller-${time}`);
+			await assert.rejects(launch, { code: 'SLIPWAY_INSTANCES_FULL' });
+			// Weak references hold until the turn ends.
+			if (time % 100 === 0) await nextTurn();
+		}
+		await nextTurn();
+		collect();
+		return process.memoryUsage().heapUsed / MIB;
+	};
+	const before = await flood();
+	const after = await flood();
+	assert.ok(after - before < 8, `${before} MiB before, ${after} after`);
+});
 
 test('the quotas of one server and of a minute are the launcher’s, whatever callers there are said to be', async () => {
 	await using stolen = await stealGateway(

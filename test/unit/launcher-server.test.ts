@@ -5,14 +5,17 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createConnection, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Duplex } from 'node:stream';
 import { type TestContext, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { InstanceId } from '../../src/ids.ts';
 import { LauncherServer } from '../../src/launcher/server.ts';
 import { LAUNCHER_LIMITS } from '../../src/limits.ts';
 import { SILENT_LOG } from '../../src/log.ts';
 import { FakeLauncher } from '../support/fake-launcher.ts';
 
 const LAUNCH = 'POST /v1/launch/alpha HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: slipway-stdio\r\n\r\n';
+const MIB = 1024 ** 2;
 
 interface Wire {
 	readonly launcher: FakeLauncher;
@@ -95,7 +98,7 @@ test('a gateway that dies while its server reads nothing of what it sent: the In
 	instance.stopReading();
 	t.mock.timers.enable({ apis: ['setTimeout'] });
 	// More than the kernel and both streams hold: the end of the connection lies behind it.
-	socket.write(Buffer.alloc(4 * 1024 ** 2));
+	socket.write(Buffer.alloc(4 * MIB));
 	let buffered = -1;
 	while (socket.writableLength !== buffered) {
 		buffered = socket.writableLength;
@@ -110,6 +113,35 @@ test('a gateway that dies while its server reads nothing of what it sent: the In
 	assert.equal(instance.stopped, 'prompt');
 });
 
+test('a server that reads its stdin slowly is left alone for as long as it does', async (t) => {
+	const { launcher, open } = await openWire(t);
+	const reads: (() => void)[] = [];
+	const stopped: string[] = [];
+	launcher.launch = async (server) => ({
+		server,
+		instance: 'slow' as InstanceId,
+		spec: '',
+		// As that of a container: it takes in more than it has passed on.
+		stream: new Duplex({ highWaterMark: MIB, read: () => undefined, write: (_, __, done) => void reads.push(done) }),
+		ended: new Promise(() => undefined),
+		stop: async (patience) => void stopped.push(patience),
+	});
+	const socket = await open(LAUNCH);
+	await once(socket, 'data');
+	t.mock.timers.enable({ apis: ['setTimeout'] });
+	socket.write(Buffer.alloc(4 * MIB));
+	for (let turn = 0; turn < 100; turn += 1) await nextTurn();
+	for (let time = 0; time < 5; time += 1) {
+		t.mock.timers.tick(LAUNCHER_LIMITS.stdinStallMs - 1);
+		reads.shift()?.();
+		await nextTurn();
+		t.mock.timers.tick(1);
+		assert.deepEqual(stopped, []);
+	}
+	t.mock.timers.tick(LAUNCHER_LIMITS.stdinStallMs);
+	assert.deepEqual(stopped, ['prompt']);
+});
+
 test('a server that reads its stdin late is left alone', async (t) => {
 	const { launcher, open } = await openWire(t);
 	const socket = await open(LAUNCH);
@@ -117,7 +149,7 @@ test('a server that reads its stdin late is left alone', async (t) => {
 	const instance = await launcher.launched.next();
 	instance.stopReading();
 	t.mock.timers.enable({ apis: ['setTimeout'] });
-	socket.write(`${'x'.repeat(4 * 1024 ** 2)}\n`);
+	socket.write(`${'x'.repeat(4 * MIB)}\n`);
 	for (let turn = 0; turn < 100; turn += 1) await nextTurn();
 	t.mock.timers.tick(LAUNCHER_LIMITS.stdinStallMs - 1);
 	instance.resumeReading();
