@@ -119,9 +119,8 @@ export class Places {
 	takeShare(name: string, who: string, max: number | undefined): (() => void) | undefined {
 		if (!max) return NOTHING;
 		const free = max - (this.#taken.get(name) ?? 0);
-		const own = this.take(`${name}\n${who}`, free);
+		const own = free > 0 ? this.take(`${name}\n${who}`, free) : undefined;
 		const common = own && this.take(name, max);
-		if (common === undefined) own?.();
 		if (own === undefined || common === undefined) return undefined;
 		return () => {
 			own();

@@ -152,6 +152,19 @@ describe('calls in flight', () => {
 		assert.equal((await next.reply()).status, 200);
 	});
 
+	test('are not taken by calls that are refused', async (t) => {
+		const rules = { arguments: { secret: '{"required":["path"]}' } };
+		const script: Script = { answers: { 'tools/call': () => ({ content: [] }) } };
+		const { stack } = await start(t, { callsInFlightMax: 1, sessionsPerPrincipalMax: 1 }, { tools: rules }, script);
+		const session = await new SessionHttp(stack, '/servers/alpha/mcp').open();
+		const modern = new ModernHttp(stack, { path: '/servers/alpha/mcp', capabilities: {} });
+		for (let n = 0; n < 2; n++) {
+			assert.deepEqual(codeOf(await session.post(call(++lastId, 'secret'))), [403, 'SLIPWAY_ARGUMENTS_FORBIDDEN']);
+			assert.deepEqual(codeOf(await modern.call('slow').reply()), [429, 'SLIPWAY_SESSIONS_FULL']);
+		}
+		assert.equal((await session.post(call(++lastId))).status, 200);
+	});
+
 	test('are given back when the session is ended', async (t) => {
 		const { stack, cast } = await start(t, { callsInFlightMax: 1 });
 		const first = await openAt(stack, cast);
