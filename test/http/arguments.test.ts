@@ -43,8 +43,12 @@ async function start(
 ): Promise<Setting> {
 	const stack = await startHttpStack(t, folder === undefined ? {} : { folder });
 	const { launcher } = stack;
+	// Definitions change here; what is held of that has tests of its own.
 	const change = (changed: Partial<ServerView>): void => {
-		launcher.state = { ...launcher.state, servers: [serverView('alpha', changed), serverView('beta', changed)] };
+		launcher.state = {
+			...launcher.state,
+			servers: [serverView('alpha', { pin: 'off', ...changed }), serverView('beta', { pin: 'off', ...changed })],
+		};
 	};
 	change(view);
 	const played: Script = {
