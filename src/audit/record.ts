@@ -121,9 +121,13 @@ const FIELD_NAMES = [
  * @param timeMs when it ended; milliseconds since 1970
  */
 export function recordText(event: EventName, fields: RecordFields, timeMs: number): string {
-	const record: Record<string, unknown> = { time: new Date(timeMs).toISOString(), event };
-	for (const name of FIELD_NAMES) if (fields[name] !== undefined) record[name] = fields[name];
-	const text = JSON.stringify(record);
+	// Field by field, since there is one for every call: an object of them all would cost twice as much.
+	let text = `{"time":"${new Date(timeMs).toISOString()}","event":"${event}"`;
+	for (const name of FIELD_NAMES) {
+		const value = fields[name];
+		if (value !== undefined) text += `,"${name}":${JSON.stringify(value)}`;
+	}
+	text += '}';
 	return /[^\x20-\x7e]/.test(text) ? text.replace(/[^\x20-\x7e]/g, escapeUnit) : text;
 }
 

@@ -31,7 +31,7 @@ export class BoundedAuthenticator implements Authenticator {
 	}
 
 	/** @throws SlipwayError SLIPWAY_RATE_LIMITED, or what the authenticator within throws */
-	async authenticate(request: IncomingMessage): Promise<Principal> {
+	authenticate(request: IncomingMessage): Principal | Promise<Principal> {
 		const bearer = bearerOf(request);
 		// Who comes with nothing has guessed nothing: clients do so to be told where to get a token.
 		if (bearer === undefined) return this.#inner.authenticate(request);
@@ -40,12 +40,19 @@ export class BoundedAuthenticator implements Authenticator {
 			if (waitMs > 0) throw tooMany(waitMs);
 		}
 		try {
-			return await this.#inner.authenticate(request);
+			const found = this.#inner.authenticate(request);
+			// Of a key it is known at once, and nothing waits for a promise.
+			return found instanceof Promise ? found.catch((error: unknown) => this.#refuse(request, error)) : found;
 		} catch (error) {
-			if (!(error instanceof SlipwayError) || !FAILURES.has(error.code)) throw error;
-			const { allowed, waitMs } = this.#failures.take(this.#bucketOf(request), failuresPerMinuteMax, performance.now());
-			throw allowed ? error : tooMany(waitMs);
+			return this.#refuse(request, error);
 		}
+	}
+
+	/** Counts a failure, and throws what comes of it. */
+	#refuse(request: IncomingMessage, error: unknown): never {
+		if (!(error instanceof SlipwayError) || !FAILURES.has(error.code)) throw error;
+		const { allowed, waitMs } = this.#failures.take(this.#bucketOf(request), failuresPerMinuteMax, performance.now());
+		throw allowed ? error : tooMany(waitMs);
 	}
 
 	/** To be called every second or so. */

@@ -52,7 +52,10 @@ function readBytes(request: IncomingMessage, onBytes: (bytes: number) => void): 
 		resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks)),
 	);
 	request.once('error', (cause) => reject(new SlipwayError('SLIPWAY_CLIENT_GONE', {}, { cause })));
-	request.once('close', () => reject(new SlipwayError('SLIPWAY_CLIENT_GONE')));
+	request.once('close', () => {
+		// Every request closes; an error costs more than most of them.
+		if (!request.readableEnded) reject(new SlipwayError('SLIPWAY_CLIENT_GONE'));
+	});
 	return promise;
 }
 

@@ -7,11 +7,13 @@ import type { Config } from '../config.ts';
 
 export class Peers {
 	readonly #proxies: ReturnType<typeof networksOf>;
+	readonly #hasProxies: boolean;
 	/** The host by which TLS in front of us is reached, where the public URL says that there is some. */
 	readonly #tlsHost: string | undefined;
 
 	constructor({ trustedProxies, publicUrl }: Pick<Config, 'trustedProxies' | 'publicUrl'>) {
 		this.#proxies = networksOf(trustedProxies);
+		this.#hasProxies = trustedProxies.length > 0;
 		const { protocol, host } = new URL(publicUrl);
 		this.#tlsHost = protocol === 'https:' ? host : undefined;
 	}
@@ -22,6 +24,7 @@ export class Peers {
 	 */
 	addressOf({ socket, headers }: IncomingMessage): string {
 		let address = socket.remoteAddress ?? '';
+		if (!this.#hasProxies) return address;
 		const hops = String(headers['x-forwarded-for'] ?? '').split(',');
 		while (this.#proxies.has(address)) {
 			const hop = hops.pop()?.trim() ?? '';
@@ -36,6 +39,7 @@ export class Peers {
 	 * URL. A browser keeps that in mind for all ports of a host, so it is never so of this machine's own name.
 	 */
 	isSecure({ socket, headers }: IncomingMessage): boolean {
+		if (this.#tlsHost === undefined && !this.#hasProxies && !(socket instanceof TLSSocket)) return false;
 		const host = headers.host?.toLowerCase() ?? '';
 		if (/^(?:.+\.)?localhost(?::\d+)?$/.test(host)) return false;
 		if (socket instanceof TLSSocket) return true;

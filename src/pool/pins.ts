@@ -168,32 +168,11 @@ export class Pins {
 	of(server: PinnedServer, specOf: () => string | undefined): ToolPins | undefined {
 		const { name, pin: pinning } = server;
 		if (pinning === 'off') return undefined;
-		const tools = this.#toolsOf(name);
-		return {
-			get holdsBack() {
-				return tools.heldCount > 0 || tools.tooMany || pinning === 'approve';
-			},
-			shows: (value) => {
-				const tool = nameOf(value);
-				if (tool === undefined) return false;
-				// It may have been said before there were pins.
-				if (!tools.pins.has(tool)) this.learn(server, specOf() ?? '', [value]);
-				const approvedHash = tools.pins.get(tool)?.approvedHash;
-				if (approvedHash === undefined) return false;
-				const { hash, flaw } = readDefinition(value);
-				return flaw === undefined && hash === approvedHash;
-			},
-			verdict: (tool) => verdictOf(tools, tool, { spec: specOf(), pinning }),
-			refusal: (tool) => {
-				const flaw = tools.pins.get(tool)?.flaw;
-				const words = /^[\w./:-]+$/.test(tool) ? ` ${tool}` : '';
-				const reason = flaw === undefined ? `See \`slipway approve ${name}${words}\`.` : `It is refused: ${flaw}.`;
-				return new SlipwayError('SLIPWAY_TOOL_CHANGED', { server: name, reason });
-			},
-			heardAll: () => {
-				tools.heardSpec = specOf();
-			},
-		};
+		return new ServerPins(server, {
+			tools: this.#toolsOf(name),
+			specOf,
+			learn: (value) => this.learn(server, specOf() ?? '', [value]),
+		});
 	}
 
 	/** What /status says of each server of which something is known. */
@@ -235,6 +214,60 @@ export class Pins {
 		if (!isNews || performance.now() - tools.toldAtMs < PIN_LIMITS.noteIntervalMs) return;
 		tools.toldAtMs = performance.now();
 		this.#log.warn('tools wait for approval', { server, count: tools.heldCount });
+	}
+}
+
+interface ServerPinsOptions {
+	readonly tools: Tools;
+	/** What its Instances are made of; undefined while that is not known. */
+	readonly specOf: () => string | undefined;
+	/** Notes a definition that nobody has seen yet. */
+	readonly learn: (definition: unknown) => void;
+}
+
+/** What is held of one server. One is made for every call, so it has nothing but what it is asked with. */
+class ServerPins implements ToolPins {
+	readonly #server: PinnedServer;
+	readonly #options: ServerPinsOptions;
+
+	constructor(server: PinnedServer, options: ServerPinsOptions) {
+		this.#server = server;
+		this.#options = options;
+	}
+
+	get holdsBack(): boolean {
+		const { tools } = this.#options;
+		return tools.heldCount > 0 || tools.tooMany || this.#server.pin === 'approve';
+	}
+
+	shows(value: unknown): boolean {
+		const { tools, learn } = this.#options;
+		const tool = nameOf(value);
+		if (tool === undefined) return false;
+		// It may have been said before there were pins.
+		if (!tools.pins.has(tool)) learn(value);
+		const approvedHash = tools.pins.get(tool)?.approvedHash;
+		if (approvedHash === undefined) return false;
+		const { hash, flaw } = readDefinition(value);
+		return flaw === undefined && hash === approvedHash;
+	}
+
+	verdict(tool: string): Verdict {
+		const { tools, specOf } = this.#options;
+		return verdictOf(tools, tool, { spec: specOf(), pinning: this.#server.pin });
+	}
+
+	refusal(tool: string): SlipwayError {
+		const { name } = this.#server;
+		const flaw = this.#options.tools.pins.get(tool)?.flaw;
+		const words = /^[\w./:-]+$/.test(tool) ? ` ${tool}` : '';
+		const reason = flaw === undefined ? `See \`slipway approve ${name}${words}\`.` : `It is refused: ${flaw}.`;
+		return new SlipwayError('SLIPWAY_TOOL_CHANGED', { server: name, reason });
+	}
+
+	heardAll(): void {
+		const { tools, specOf } = this.#options;
+		tools.heardSpec = specOf();
 	}
 }
 

@@ -27,7 +27,7 @@ function bench(code: ErrorCode, bearer = 'wrong') {
 	const bounded = new BoundedAuthenticator(inner, ({ url }) => url ?? '');
 	const fail = async (address: string): Promise<ErrorCode> => {
 		const request = { url: address, headers: { authorization: `Bearer ${bearer}` } } as unknown as IncomingMessage;
-		const error: unknown = await bounded.authenticate(request).then(
+		const error: unknown = await Promise.try(() => bounded.authenticate(request)).then(
 			() => undefined,
 			(reason: unknown) => reason,
 		);
