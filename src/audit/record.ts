@@ -115,20 +115,27 @@ const FIELD_NAMES = [
 	'torn',
 ] as const satisfies readonly (keyof RecordFields)[];
 
+const NAMES: ReadonlySet<string> = new Set(FIELD_NAMES);
+
 /**
  * The text of a record but for its place in the chain, in ASCII alone: what a name holds cannot steer a terminal.
  *
  * @param timeMs when it ended; milliseconds since 1970
  */
 export function recordText(event: EventName, fields: RecordFields, timeMs: number): string {
-	// Field by field, since there is one for every call: an object of them all would cost twice as much.
-	let text = `{"time":"${new Date(timeMs).toISOString()}","event":"${event}"`;
-	for (const name of FIELD_NAMES) {
-		const value = fields[name];
-		if (value !== undefined) text += `,"${name}":${JSON.stringify(value)}`;
-	}
-	text += '}';
+	// There is one for every call: what only has names of the list is written as it is.
+	const said = JSON.stringify(isListed(fields) ? fields : pick(fields));
+	const text = `{"time":"${new Date(timeMs).toISOString()}","event":"${event}"${said === '{}' ? '' : ','}${said.slice(1)}`;
 	return /[^\x20-\x7e]/.test(text) ? text.replace(/[^\x20-\x7e]/g, escapeUnit) : text;
+}
+
+function isListed(fields: RecordFields): boolean {
+	for (const name in fields) if (!NAMES.has(name)) return false;
+	return true;
+}
+
+function pick(fields: RecordFields): RecordFields {
+	return Object.fromEntries(Object.entries(fields).filter(([name]) => NAMES.has(name)));
 }
 
 function escapeUnit(unit: string): string {

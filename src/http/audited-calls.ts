@@ -30,7 +30,8 @@ export interface AuditedCallsOptions {
 
 export class AuditedCalls {
 	readonly #options: AuditedCallsOptions;
-	readonly #calls = new Map<RequestMessage, AuditedCall>();
+	/** Nearly always one. */
+	readonly #calls: AuditedCall[] = [];
 
 	constructor(options: AuditedCallsOptions) {
 		this.#options = options;
@@ -38,32 +39,32 @@ export class AuditedCalls {
 
 	/** A request has come. Throws SLIPWAY_AUDIT_FAILED where it is a call that cannot be recorded, and must be. */
 	begin(message: RequestMessage): void {
-		this.#calls.set(message, new AuditedCall(this.#options, message));
+		this.#calls.push(new AuditedCall(this.#options, message));
 		if (CALLS.has(message.method)) this.#options.audit.assertReady();
 	}
 
 	/** The reply to a request, with an eye on what comes of it. */
 	watch(message: RequestMessage, reply: PendingReply, session?: string): PendingReply {
-		const call = this.#calls.get(message);
+		const call = this.#calls.find((one) => one.message === message);
 		return call === undefined ? reply : new AuditedReply(reply, call, session);
 	}
 
 	/** What has not ended yet was refused with the whole of the HTTP request, or its client has gone. */
 	end(outcome: ErrorCode | 'cancelled'): void {
-		for (const call of this.#calls.values()) call.end({ outcome });
+		for (const call of this.#calls) call.end({ outcome });
 	}
 }
 
 class AuditedCall {
 	readonly #options: AuditedCallsOptions;
-	readonly #message: RequestMessage;
+	readonly message: RequestMessage;
 	readonly #startedAtMs = performance.now();
 	#server: string;
 	#over = false;
 
 	constructor(options: AuditedCallsOptions, message: RequestMessage) {
 		this.#options = options;
-		this.#message = message;
+		this.message = message;
 		this.#server = options.target.serverOf(message);
 	}
 
@@ -74,7 +75,7 @@ class AuditedCall {
 	end(end: Pick<RecordFields, 'outcome' | 'rpcCode' | 'answerChars' | 'session'>): void {
 		if (this.#over) return;
 		this.#over = true;
-		const isCall = CALLS.has(this.#message.method);
+		const isCall = CALLS.has(this.message.method);
 		// What else a caller asks is no act, unless it may not.
 		if (!isCall && end.outcome !== 'SLIPWAY_FORBIDDEN') return;
 		const { audit, addressOf, principal, request, requestId, target } = this.#options;
@@ -82,7 +83,7 @@ class AuditedCall {
 			principal: principal.id,
 			server: this.#server,
 			...(this.#server === target.name ? {} : { endpoint: target.name }),
-			method: this.#message.method,
+			method: this.message.method,
 			...(isCall ? this.#asked() : {}),
 			...end,
 			durationMs: Math.round((performance.now() - this.#startedAtMs) * 1000) / 1000,
@@ -97,7 +98,7 @@ class AuditedCall {
 
 	/** What was called, and with what. */
 	#asked(): Pick<RecordFields, 'tool' | 'arguments' | 'values'> {
-		const { method, params = {} } = this.#message;
+		const { method, params = {} } = this.message;
 		if (method === 'resources/read') return { arguments: shapeOf({ uri: own(params, 'uri') }) };
 		const given = own(params, 'name');
 		const args = own(params, 'arguments');

@@ -32,6 +32,7 @@ import type { Certificates } from './certificates.ts';
 import { corsHeaders, isPreflight, preflightHeaders } from './cors.ts';
 import { type Doors, guard, pathOf } from './guards.ts';
 import { serveSse, serveSseMessage } from './http-sse.ts';
+import { KnownRequest, known } from './known-request.ts';
 import type { Peers } from './peers.ts';
 import type { Authenticator, Principal } from './principal.ts';
 import { COMMON_HEADERS, type Refusal, sendError, toRpcText } from './respond.ts';
@@ -83,20 +84,19 @@ export class Listener {
 	readonly #tls: Certificates | undefined;
 	readonly #admin: Express;
 	#doors: Doors;
-	readonly #requestIds = new WeakMap<IncomingMessage, string>();
-	readonly #principals = new WeakMap<IncomingMessage, Principal>();
 
 	constructor(options: ListenerOptions) {
 		this.#options = options;
 		this.#doors = options.doors;
 		this.#admin = options.admin({
-			requestIdOf: (request) => this.#requestIdOf(request),
-			principalOf: (request) => this.#principals.get(request),
+			requestIdOf,
+			principalOf: (request) => known(request).principal,
 			addressOf: this.#addressOf,
 		});
 		this.#tls = options.certificates;
 		const serve = (request: IncomingMessage, response: ServerResponse): void => void this.#serve(request, response);
 		const limits = {
+			IncomingMessage: KnownRequest,
 			maxHeaderSize: HTTP_LIMITS.headerBytesMax,
 			headersTimeout: HTTP_LIMITS.headersTimeoutMs,
 			requestTimeout: HTTP_LIMITS.requestTimeoutMs,
@@ -167,7 +167,7 @@ export class Listener {
 			if (isPreflight(request)) return this.#answerPreflight(request, response);
 			if (isOpen(request)) return void this.#admin(request, response);
 			principal = await authenticator.authenticate(request);
-			this.#principals.set(request, principal);
+			known(request).principal = principal;
 			callers.tenants.seen(principal);
 			const path = pathOf(request);
 			const [, name, endpoint = 'mcp'] = SERVER_PATH.exec(path) ?? [];
@@ -179,7 +179,7 @@ export class Listener {
 			const target =
 				name === undefined ? this.#findAggregate(principal, path, aggregate?.[1]) : this.#findServer(principal, name);
 			const draining = this.#options.isDraining();
-			const requestId = this.#requestIdOf(request);
+			const requestId = requestIdOf(request);
 			const { budgets } = callers;
 			const challenge = (error: SlipwayError): string | undefined => authenticator.challenge(request, error, principal);
 			const { audit } = this.#options;
@@ -199,7 +199,7 @@ export class Listener {
 			const challenge = authenticator.challenge(request, refusal, principal);
 			if (visit !== undefined) visit.calls.end(refusal.code);
 			else {
-				const requestId = this.#requestIdOf(request);
+				const requestId = requestIdOf(request);
 				auditRefusal(this.#options.audit, request, refusal, { principal, requestId, client: this.#addressOf(request) });
 			}
 			this.#refuse(request, response, { error: refusal, id: visit?.rpcId ?? null, challenge });
@@ -210,7 +210,7 @@ export class Listener {
 	#answerPreflight(request: IncomingMessage, response: ServerResponse): void {
 		// Pages of our own address need not ask.
 		if (corsHeaders(request, this.#doors) === undefined) throw new SlipwayError('SLIPWAY_ORIGIN_REFUSED');
-		const headers = { ...COMMON_HEADERS, ...preflightHeaders(request), 'x-request-id': this.#requestIdOf(request) };
+		const headers = { ...COMMON_HEADERS, ...preflightHeaders(request), 'x-request-id': requestIdOf(request) };
 		response.writeHead(204, headers).end();
 	}
 	readonly #addressOf = (request: IncomingMessage): string => this.#options.peers.addressOf(request);
@@ -251,7 +251,7 @@ export class Listener {
 		response: ServerResponse,
 		{ error, id, challenge }: Omit<Refusal, 'requestId'>,
 	): void {
-		const requestId = this.#requestIdOf(request);
+		const requestId = requestIdOf(request);
 		this.#options.metrics.refusal(error.code);
 		const { cause, code, row } = error;
 		this.#options.log[row.logLevel]('request refused', {
@@ -263,16 +263,16 @@ export class Listener {
 		});
 		sendError(request, response, { error, requestId, challenge, ...(id === undefined ? {} : { id }) });
 	}
+}
 
-	/** The client's own id of the request where it is a plain one, so that its logs and ours can be joined. */
-	#requestIdOf(request: IncomingMessage): string {
-		const known = this.#requestIds.get(request);
-		if (known !== undefined) return known;
-		const given = request.headers['x-request-id'];
-		const id = typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
-		this.#requestIds.set(request, id);
-		return id;
-	}
+/** The client's own id of the request where it is a plain one, so that its logs and ours can be joined. */
+function requestIdOf(request: IncomingMessage): string {
+	const { requestId, headers } = known(request);
+	if (requestId !== undefined) return requestId;
+	const given = headers['x-request-id'];
+	const id = typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
+	known(request).requestId = id;
+	return id;
 }
 
 function set(response: ServerResponse, headers: Headers | undefined): void {

@@ -30,6 +30,7 @@ import type { SessionMemory } from '../mcp/session-memory.ts';
 import { replaceId } from '../mcp/text.ts';
 import type { Metrics } from '../metrics.ts';
 import type { LegacyConversation, LegacyOptions, Target } from '../pool/target.ts';
+import { Slots, takeOut } from '../slots.ts';
 import type { CallBudgets } from './call-budgets.ts';
 import { EventStream } from './event-stream.ts';
 import type { Principal } from './principal.ts';
@@ -75,9 +76,9 @@ export class Session implements Standing, Carrier, Tenant {
 	readonly createdAtMs: number;
 	readonly #dependencies: SessionDependencies;
 	readonly #options: SessionOptions;
-	readonly #replies = new Set<PendingReply>();
+	readonly #replies: PendingReply[] = [];
 	/** Requests in flight, by the client's ids. */
-	readonly #calls = new Map<RpcId, Call>();
+	readonly #calls = new Slots<RpcId, Call>();
 	readonly #questions = new Questions();
 	readonly #ending = new AbortController();
 	/** What was sent on its streams, for a client that comes back. */
@@ -139,7 +140,7 @@ export class Session implements Standing, Carrier, Tenant {
 
 	/** Requests without an answer, or whose answer the client has not taken yet. */
 	get inFlight(): number {
-		return Math.max(this.#conversation?.server.inFlight ?? 0, this.#replies.size);
+		return Math.max(this.#conversation?.server.inFlight ?? 0, this.#replies.length);
 	}
 
 	/** Event streams that the client holds open. */
@@ -246,14 +247,14 @@ export class Session implements Standing, Carrier, Tenant {
 
 	/** Keeps a reply until it settles, so that it is kept alive and answered if the session ends first. */
 	enter(reply: PendingReply): void {
-		this.#replies.add(reply);
+		this.#replies.push(reply);
 	}
 
 	leave(reply: PendingReply): void {
-		this.#replies.delete(reply);
+		takeOut(this.#replies, reply);
 		this.#activeAtMs = performance.now();
 		// Nobody waits for the session that was to be made.
-		if (this.#revision === undefined && this.#replies.size === 0) void this.end('prompt');
+		if (this.#revision === undefined && this.#replies.length === 0) void this.end('prompt');
 	}
 
 	/** Whether streams of this session begin with an event without a message, as of revision 2025-11-25. */
@@ -342,7 +343,7 @@ export class Session implements Standing, Carrier, Tenant {
 		this.replay.tick(nowMs);
 		this.#conversation?.tick(nowMs);
 		for (const stream of this.#resumed) stream.tick(nowMs);
-		for (const reply of this.#replies) reply.tick(nowMs);
+		for (const reply of [...this.#replies]) reply.tick(nowMs);
 	}
 
 	/** Gives its Instances back; its client's next request gets others. */

@@ -8,6 +8,7 @@
 import type { Patience } from '../channel.ts';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
 import { BRIDGE_LIMITS, INSTANCE_LIMITS, SESSION_LIMITS } from '../limits.ts';
+import { takeOut } from '../slots.ts';
 import type { Call, CallOptions, LegacyServer, Standing } from './exchange.ts';
 import { isObject, type NotificationMessage, notificationText, own, type RequestMessage } from './jsonrpc.ts';
 import { type Answer, ask } from './own-request.ts';
@@ -76,7 +77,7 @@ export class LastingServer implements LegacyServer {
 	/** Those that finish what they have. */
 	readonly #retiring = new Set<Sitting>();
 	/** What must not speak now: the ways back, by who wants it. */
-	readonly #holds = new Set<(() => void)[]>();
+	readonly #holds: (() => void)[][] = [];
 	readonly #subscriptions: Map<string, string>;
 	#logLevel: string | undefined;
 	/** What the client last heard of; empty when it does not matter, and when it was told to look at what comes next. */
@@ -173,9 +174,9 @@ export class LastingServer implements LegacyServer {
 
 	hold(): () => void {
 		const releases = [...this.#retiring, ...this.#currents].map(({ server }) => server.hold());
-		this.#holds.add(releases);
+		this.#holds.push(releases);
 		return () => {
-			this.#holds.delete(releases);
+			takeOut(this.#holds, releases);
 			for (const release of releases.splice(0)) release();
 		};
 	}

@@ -17,6 +17,7 @@ import { isUtf8 } from 'node:buffer';
 import type { Channel, InstanceEnd } from '../channel.ts';
 import { SlipwayError } from '../errors.ts';
 import { SESSION_LIMITS, STDIO_LIMITS } from '../limits.ts';
+import { Slots } from '../slots.ts';
 import type { Call, CallOptions, Exchange, LegacyServer, Question, Standing } from './exchange.ts';
 import {
 	classify,
@@ -119,7 +120,7 @@ export class Upstream implements LegacyServer {
 	readonly #observer: UpstreamObserver;
 	readonly #bounds: CallBounds;
 	readonly #lines: LineSplitter;
-	readonly #calls = new Map<number, InFlight>();
+	readonly #calls = new Slots<number, InFlight>();
 	readonly #questions = new Set<Asked>();
 	#lastId = 0;
 	#lastNewness = 0;
