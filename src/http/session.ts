@@ -247,7 +247,7 @@ export class Session implements Standing, Carrier, Tenant {
 
 	/** Keeps a reply until it settles, so that it is kept alive and answered if the session ends first. */
 	enter(reply: PendingReply): void {
-		this.#replies.push(reply);
+		if (!this.#replies.includes(reply)) this.#replies.push(reply);
 	}
 
 	leave(reply: PendingReply): void {
