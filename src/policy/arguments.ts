@@ -2,8 +2,7 @@
 import { SlipwayError } from '../errors.ts';
 import { compileSchema, type Look, SchemaRefused } from '../json-schema.ts';
 import { SCHEMA_LIMITS } from '../limits.ts';
-import { isObject } from '../mcp/jsonrpc.ts';
-import { stringEnd } from '../mcp/text.ts';
+import { isAmbiguous } from '../mcp/text.ts';
 import { toPattern } from './access.ts';
 
 /** Schemas as JSON, by the names of tools; `*` in one stands for any characters. */
@@ -46,32 +45,6 @@ function lookWith(schema: string, args: unknown, chars: number): string | undefi
 		if (cause instanceof SchemaRefused) return 'They could not be looked at.';
 		throw cause;
 	}
-}
-
-/**
- * Whether another reader may take a message for another one: of two members of one name readers differ in which counts,
- * and a name that is written with an escape may have been misread here (see mcp/jsonrpc.ts).
- */
-function isAmbiguous(text: string): boolean {
-	let written = 0;
-	for (let at = 0; at < text.length; at++) {
-		const code = text.charCodeAt(at);
-		if (code === 0x22) at = stringEnd(text, at) - 1;
-		else if (code === 0x3a) written++;
-	}
-	let read = 0;
-	let isPlain = true;
-	const count = (value: unknown): void => {
-		if (Array.isArray(value)) for (const item of value) count(item);
-		if (!isObject(value)) return;
-		for (const [key, member] of Object.entries(value)) {
-			read++;
-			isPlain &&= !key.includes('\\');
-			count(member);
-		}
-	};
-	count(JSON.parse(text));
-	return !isPlain || read !== written;
 }
 
 function forbidden(reason: string): SlipwayError {

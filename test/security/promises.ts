@@ -145,6 +145,52 @@ export const SECURITY: readonly SecuritySection[] = [
 					by: "if (headers['content-encoding'] === '')",
 				},
 			},
+			{
+				line: "Without a key `/health`, `/ready` and what OAuth's clients ask are answered, and preflights of listed origins, and nothing else of any router.",
+				file: 'test/http/every-route.test.ts',
+				test: 'without a key, and with a wrong one, every route but the open ones is 401',
+				broken: {
+					file: 'src/http/open-paths.ts',
+					text: "new Set(['/health', '/ready'])",
+					by: "new Set(['/health', '/ready', '/metrics'])",
+				},
+			},
+			{
+				line: 'An answer can be read by pages of listed origins alone, by name and never by all.',
+				file: 'test/http/cross-origin.test.ts',
+				test: 'and by no other page',
+				broken: {
+					file: 'src/http/cors.ts',
+					text: '|| !corsOrigins.includes(origin.toLowerCase())) return undefined;',
+					by: '|| corsOrigins.length > 999) return undefined;',
+				},
+			},
+			{
+				line: "Guesses are bounded for each address, and nobody's failures keep out a key of 32 characters or more.",
+				file: 'test/http/guesses.test.ts',
+				test: 'then what may be a guess is not looked at, and a key that no guess finds is let in',
+				broken: { file: 'src/http/attempts.ts', text: 'if (waitMs > 0) throw tooMany(waitMs);', by: '' },
+			},
+			{
+				line: "Containers do not reach the gateway's port.",
+				file: 'test/http/instances-outside.test.ts',
+				test: 'is cut before a byte of it is read',
+				broken: {
+					file: 'src/http/listener.ts',
+					text: 'if (isInstanceAddress(socket.localAddress) || isInstanceAddress(socket.remoteAddress)) socket.destroy();',
+					by: '',
+				},
+			},
+			{
+				line: 'Where the settings ask for certificates of clients, no HTTP is read of one without.',
+				file: 'test/http/tls.test.ts',
+				test: 'where clients need a certificate, one without gets not as far as HTTP',
+				broken: {
+					file: 'src/http/certificates.ts',
+					text: 'requestCert: clientCaFile !== undefined,',
+					by: 'requestCert: false,',
+				},
+			},
 		],
 	},
 	{
@@ -206,7 +252,7 @@ export const SECURITY: readonly SecuritySection[] = [
 				test: 'has one budget at a server, in all its sessions, in both eras, at each endpoint and in batches',
 				broken: {
 					file: 'src/http/call-budgets.ts',
-					text: "if (!allowed) throw new SlipwayError('SLIPWAY_RATE_LIMITED', { retryAfterSeconds: waitSeconds });",
+					text: 'if (charges.some(([, { allowed }]) => !allowed)) refuse(response, charges);',
 					by: '',
 				},
 			},
@@ -218,6 +264,26 @@ export const SECURITY: readonly SecuritySection[] = [
 					file: 'src/policy/access.ts',
 					text: "this.admin = this.scopes.includes('admin');",
 					by: 'this.admin = this.scopes.length > 0;',
+				},
+			},
+			{
+				line: 'Arguments that the catalog does not allow do not reach the server, and the refusal has no value of them.',
+				file: 'test/http/arguments.test.ts',
+				test: 'may not use arguments that the catalog does not allow, and is told no value',
+				broken: {
+					file: 'src/policy/arguments.ts',
+					text: 'if (objection !== undefined) throw forbidden(objection);',
+					by: 'void objection;',
+				},
+			},
+			{
+				line: 'No caller can use up the calls in flight, containers or bytes of another.',
+				file: 'test/http/budgets.test.ts',
+				test: 'of a caller are those of all its sessions, servers and eras, and none of another’s',
+				broken: {
+					file: 'src/http/call-budgets.ts',
+					text: 'const mine = this.#places.take(principal.id, max);',
+					by: "const mine = this.#places.take('everybody', max);",
 				},
 			},
 		],
@@ -330,6 +396,12 @@ export const SECURITY: readonly SecuritySection[] = [
 					by: 'const again = await findAddresses(target.host, this.#resolve, gone.signal);\nconst made = await this.#connectOne(again.addresses ?? [], target.port, gone.signal);',
 				},
 			},
+			{
+				line: 'A server that tries to get out of its sandbox gets what its entry of the catalog names, and nothing else.',
+				file: 'test/docker/sandbox.test.ts',
+				test: 'whatever the catalog gives a server, the probe gets that and nothing else',
+				broken: { file: 'src/docker/spec.ts', text: "CapDrop: ['ALL'],", by: 'CapDrop: [],' },
+			},
 		],
 	},
 	{
@@ -343,6 +415,155 @@ export const SECURITY: readonly SecuritySection[] = [
 					file: 'src/launcher/server.ts',
 					text: "const name = ROUTES.launch.exec(request.url ?? '')?.[1];",
 					by: "const name = (request.url ?? '').split(/[/?]/)[3];",
+				},
+			},
+			{
+				line: 'There are no more containers, in all and of one server, than the launcher was told, whatever it is asked and for whomever.',
+				file: 'test/docker/compromised-gateway.test.ts',
+				test: 'however many launches, for whomever, there are no more Instances than may be, and all go with their connections',
+				broken: {
+					file: 'src/launcher/quotas.ts',
+					text: 'if (this.#taken >= instancesMax)',
+					by: 'if (this.#taken < 0)',
+				},
+			},
+			{
+				line: "What it may hold open at the launcher's socket is bounded, and a gateway that comes anew is served.",
+				file: 'test/docker/compromised-gateway.test.ts',
+				test: 'a flood of connections holds no more than there are places, and an honest gateway has one of them',
+				broken: {
+					file: 'src/launcher/latest.ts',
+					text: 'if (this.#streams.size <= this.#max || oldest === undefined) return;',
+					by: 'if (oldest !== undefined) return;',
+				},
+			},
+		],
+	},
+	{
+		title: 'What a server says of itself',
+		promises: [
+			{
+				line: 'A tool whose definition is not the one that was approved is in no list, from a Snapshot neither.',
+				file: 'test/http/pins.test.ts',
+				test: 'is told from a Snapshot no more than was approved',
+				broken: { file: 'src/mcp/tool-filter.ts', text: ' && filter.pins?.shows(value) !== false', by: '' },
+			},
+			{
+				line: 'A tool whose definition changed is not called until somebody approves it, by whoever holds the old list.',
+				file: 'test/http/pins.test.ts',
+				test: 'is refused by what its own Instance said, while another build is on its way',
+				broken: { file: 'src/mcp/tool-pins.ts', text: "if (verdict === 'refused') throw pins.refusal(tool);", by: '' },
+			},
+			{
+				line: 'After an upgrade no tool is called before its definition was compared.',
+				file: 'test/http/pins.test.ts',
+				test: 'it is compared first',
+				broken: { file: 'src/mcp/tool-pins.ts', text: "return verdict === 'unknown';", by: 'return false;' },
+			},
+			{
+				line: 'A definition with control, zero-width or bidirectional characters is shown to nobody, and cannot be approved.',
+				file: 'test/http/pins.test.ts',
+				test: 'is shown no definition with what nobody sees, and nobody can approve one',
+				broken: {
+					file: 'src/mcp/definition.ts',
+					text: 'const [character] = INVISIBLE.exec(value) ??',
+					by: 'const [character] = /(?!)/.exec(value) ??',
+				},
+			},
+			{
+				line: 'Nothing that a server says changes what was approved.',
+				file: 'test/unit/store.test.ts',
+				test: 'keep what was approved whatever is shown later, for the next process too',
+				broken: {
+					file: 'src/store/sqlite.ts',
+					text: 'approved_hash = coalesce(approved_hash, excluded.approved_hash)',
+					by: 'approved_hash = excluded.approved_hash',
+				},
+			},
+		],
+	},
+	{
+		title: 'Secrets',
+		promises: [
+			{
+				line: "Neither `docker inspect` nor the engine's own files have the value of a secret.",
+				file: 'test/e2e/secrets.test.ts',
+				test: 'nothing that the engine shows or keeps has a secret in it, while servers with secrets run',
+				broken: {
+					file: 'src/docker/spec.ts',
+					text: "\t\t\t'TMPDIR=/tmp',\n",
+					by: "\t\t\t'TMPDIR=/tmp',\n...(context.secrets?.delivered ?? []).map(({ variable, value }) => [variable, value].join('=')),\n",
+				},
+			},
+			{
+				line: 'Known secrets of 8 bytes and more are taken out of stderr that is shown.',
+				file: 'test/unit/stderr-ring.test.ts',
+				test: 'of a server with secrets the end is shown, and a value that the beginning of that cuts is not',
+				broken: {
+					file: 'src/docker/stderr-ring.ts',
+					text: "this.#redaction.apply(bytes, this.#full).toString('utf8')",
+					by: "bytes.toString('utf8')",
+				},
+			},
+			{
+				line: 'A server whose secret is missing does not start, and it is said which.',
+				file: 'test/unit/secrets.test.ts',
+				test: 'a start names all that is missing, or what is wrong with what is there',
+				broken: { file: 'src/secrets/secrets.ts', text: 'if (missing.length > 0)', by: 'if (missing.length > 99)' },
+			},
+			{
+				line: 'A secret in the encrypted store is that of its name, and a changed byte is seen.',
+				file: 'test/unit/secrets.test.ts',
+				test: 'a file of one name in the place of another’s is not taken for it',
+				broken: {
+					file: 'src/secrets/sealed.ts',
+					text: 'return Buffer.concat([HEAD, Buffer.from(name)]);',
+					by: 'return HEAD;',
+				},
+			},
+		],
+	},
+	{
+		title: 'The audit',
+		promises: [
+			{
+				line: 'A record of the audit that was changed, taken out, put in or moved is found, with its file and line.',
+				file: 'test/property/audit-chain.test.ts',
+				test: 'is not whole when any one byte is another, and the place that is told is that line, or the one after at the end',
+				broken: {
+					file: 'src/audit/verify.ts',
+					text: 'if (record.prev === head.hash) {',
+					by: "if (record.prev !== '') {",
+				},
+			},
+			{
+				line: 'Each call leaves one record, however it ends.',
+				file: 'test/http/audit.test.ts',
+				test: 'has one record of each call, under the name of the server, with the shape of its arguments',
+				broken: {
+					file: 'src/http/audited-calls.ts',
+					text: "else audit.record('call', fields);",
+					by: 'else void fields;',
+				},
+			},
+			{
+				line: 'No value of an argument is recorded unless the catalog says so for the tool, and no result, key or token ever.',
+				file: 'test/http/audit.test.ts',
+				test: 'arguments are recorded where the catalog says so for the tool, and nothing else of a call ever is',
+				broken: {
+					file: 'src/http/audited-calls.ts',
+					text: '!this.#options.recordsValues(this.#server, tool)',
+					by: "this.#server === ''",
+				},
+			},
+			{
+				line: 'Where the audit is required, no call is made that cannot be recorded.',
+				file: 'test/http/audit.test.ts',
+				test: 'and must be, calls and changes of keys are refused, nothing else is, and all goes on when it can be again',
+				broken: {
+					file: 'src/audit/audit.ts',
+					text: 'if (this.#required && this.#writer.failing)',
+					by: 'if (this.#required && this.#writer.failing === undefined)',
 				},
 			},
 		],
