@@ -44,6 +44,11 @@ if (promises.length === 0) {
 	console.error('No line of SECURITY.md has any of these texts in it.');
 	process.exit(2);
 }
+// The fixtures run in an image of this very tree.
+if (spawnSync('docker', ['build', '--quiet', '--target', 'test', '--tag', 'slipway-test:local', TREE]).status !== 0) {
+	console.error('The image of the tests could not be built: is there a Docker Engine?');
+	process.exit(1);
+}
 const tree = mkdtempSync(join(tmpdir(), 'slipway-security-'));
 let held = 0;
 try {
