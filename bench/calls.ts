@@ -16,11 +16,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { freePort } from '../test/support/client-process.ts';
 import { RawClient } from '../test/support/client-raw.ts';
-import { API_KEY } from '../test/support/stack.ts';
 
 const USAGE =
 	'Usage: npm run bench:calls -- [--against FOLDER] [--rounds 7] [--seconds 3] [--in-flight 32] [--image node:26-trixie-slim]';
 const START_MS = 20_000;
+/** As long as those that Slipway makes: a short one is looked at as what may be a guess. */
+const KEY = `bench_${randomBytes(32).toString('hex')}`;
 
 /** The least that answers: what is measured is the way to it. */
 const SERVER = `
@@ -47,17 +48,15 @@ process.stdin.on('end', () => process.exit(0));
 
 /** A gateway of a tree, with a session whose Instance is up. */
 class Gateway implements AsyncDisposable {
-	readonly #agent: Agent;
 	readonly #client: RawClient;
 	readonly #stop: () => Promise<void>;
 
-	private constructor(client: RawClient, inFlight: number, stop: () => Promise<void>) {
+	private constructor(client: RawClient, stop: () => Promise<void>) {
 		this.#client = client;
-		this.#agent = new Agent({ keepAlive: true, maxSockets: inFlight });
 		this.#stop = stop;
 	}
 
-	static async start(tree: string, image: string, inFlight: number): Promise<Gateway> {
+	static async start(tree: string, image: string): Promise<Gateway> {
 		const folder = await mkdtemp(join(tmpdir(), 'slipway-calls-'));
 		const port = await freePort();
 		const servers = { least: { image, command: ['node', '-e', SERVER] } };
@@ -71,7 +70,7 @@ class Gateway implements AsyncDisposable {
 				SLIPWAY_DATA: join(folder, 'data'),
 				SLIPWAY_CATALOG: folder,
 				SLIPWAY_GATEWAY_ID: `calls-${randomBytes(4).toString('hex')}`,
-				SLIPWAY_API_KEY: API_KEY,
+				SLIPWAY_API_KEY: KEY,
 				SLIPWAY_LOG_LEVEL: 'warn',
 				...(await boundsOf(tree)),
 			},
@@ -84,11 +83,11 @@ class Gateway implements AsyncDisposable {
 		};
 		try {
 			await untilReady(`http://127.0.0.1:${port}`);
-			const client = new RawClient(`http://127.0.0.1:${port}/servers/least/mcp`);
+			const client = new RawClient(`http://127.0.0.1:${port}/servers/least/mcp`, { key: KEY });
 			await client.open();
 			await client.request('tools/list');
 			await client.call('echo', { text: 'up' });
-			return new Gateway(client, inFlight, stop);
+			return new Gateway(client, stop);
 		} catch (error) {
 			await stop();
 			throw error;
@@ -97,21 +96,24 @@ class Gateway implements AsyncDisposable {
 
 	/** Calls for so long, and resolves with the calls a second. */
 	async measure(seconds: number, inFlight: number): Promise<number> {
+		// Connections that idle until the next round would be closed on the way of a request.
+		const agent = new Agent({ keepAlive: true, maxSockets: inFlight });
 		const endAtMs = performance.now() + seconds * 1000;
 		let calls = 0;
 		const startedAtMs = performance.now();
 		const worker = async (): Promise<void> => {
 			while (performance.now() < endAtMs) {
 				calls += 1;
-				await this.#call(calls);
+				await this.#call(calls, agent);
 			}
 		};
 		await Promise.all(Array.from({ length: inFlight }, worker));
+		agent.destroy();
 		return calls / ((performance.now() - startedAtMs) / 1000);
 	}
 
 	/** As little as a client can do: it looks whether the answer has what was sent. */
-	#call(id: number): Promise<void> {
+	#call(id: number, agent: Agent): Promise<void> {
 		const text = `call ${id}`;
 		const body = JSON.stringify({
 			jsonrpc: '2.0',
@@ -124,7 +126,7 @@ class Gateway implements AsyncDisposable {
 			this.#client.url,
 			{
 				method: 'POST',
-				agent: this.#agent,
+				agent,
 				headers: { ...this.#client.headers(), 'content-length': Buffer.byteLength(body) },
 			},
 			(response) => {
@@ -145,7 +147,6 @@ class Gateway implements AsyncDisposable {
 	}
 
 	async [Symbol.asyncDispose](): Promise<void> {
-		this.#agent.destroy();
 		await this.#client.end();
 		await this.#stop();
 	}
@@ -180,8 +181,8 @@ interface Run {
 }
 
 async function run({ against, image, rounds, seconds, inFlight }: Run): Promise<void> {
-	await using here = await Gateway.start(new URL('..', import.meta.url).pathname, image, inFlight);
-	await using there = against === undefined ? undefined : await Gateway.start(against, image, inFlight);
+	await using here = await Gateway.start(new URL('..', import.meta.url).pathname, image);
+	await using there = against === undefined ? undefined : await Gateway.start(against, image);
 	const rates: { readonly here: number[]; readonly there: number[] } = { here: [], there: [] };
 	// The first round of each warms it up.
 	for (let round = 0; round <= rounds; round += 1) {

@@ -56,6 +56,7 @@ export function isAllowedOrigin(origin: string, { allowedOrigins }: Doors): bool
 }
 
 function decodes(path: string): boolean {
+	if (!path.includes('%')) return true;
 	try {
 		decodeURIComponent(path);
 		return true;
