@@ -24,14 +24,21 @@ export function buildOf(spec: string, now: () => string | undefined): Build {
  * That of several Instances that are to be alike, some of which may still be on their way.
  *
  * @param specs those of the Instances that there are
+ * @param isSharedSo whether they are shared as the catalog says now: one that took two starts may be made of what it says
+ *   since, and be shared as it said before
  */
-export function buildOfAll(specs: () => readonly string[], now: () => string | undefined): Build {
+export function buildOfAll(
+	specs: () => readonly string[],
+	now: () => string | undefined,
+	isSharedSo: () => boolean,
+): Build {
 	const meant = now();
 	return {
 		get spec() {
 			return specs()[0];
 		},
 		get stale() {
+			if (!isSharedSo()) return true;
 			const found = specs();
 			return (found.length === 0 ? [meant] : found).some((spec) => isStale(spec, now()));
 		},

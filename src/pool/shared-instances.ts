@@ -148,7 +148,11 @@ export class SharedInstances {
 			const view = this.#options.find(name);
 			return view?.preparation.kind === 'ready' ? view.spec : undefined;
 		};
-		const shared: Shared = { server: name, set, build: buildOfAll(() => set.specs, specNow) };
+		const isSharedSo = (): boolean => {
+			const view = this.#options.find(name);
+			return view === undefined || (view.isolation === isolation && isAlike(view.replicas ?? ONE, replicas));
+		};
+		const shared: Shared = { server: name, set, build: buildOfAll(() => set.specs, specNow, isSharedSo) };
 		this.#shared.set(key, shared);
 		return shared;
 	}
@@ -173,4 +177,8 @@ export class SharedInstances {
 		if (replica.standing !== undefined) standing.become(replica.standing);
 		return replica;
 	}
+}
+
+function isAlike(one: Replicas, other: Replicas): boolean {
+	return one.min === other.min && one.max === other.max;
 }

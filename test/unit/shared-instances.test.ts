@@ -395,6 +395,31 @@ describe('the end of what nobody uses', () => {
 		await bench.pool.stop();
 	});
 
+	test('comes too where the catalog said who shares it while it was on its way', async () => {
+		for (const change of [{ isolation: 'session' }, { isolation: 'shared', replicas: { min: 0, max: 2 } }] as const) {
+			const bench = new Bench({ isolation: 'shared', replicas: { min: 1, max: 2 } });
+			bench.launcher.beforeLaunch = async () => {
+				if (bench.launcher.launches === 1) throw new SlipwayError('SLIPWAY_INSTANCES_FULL');
+			};
+			const makeRoom = async (): Promise<boolean> => {
+				bench.change({ ...change, spec: 'another' });
+				return true;
+			};
+			const seat = await bench.legacy(ADA, { makeRoom });
+			assert.equal((await bench.instance(0)).instance.spec, 'another');
+			assert.equal(seat.build.stale, true);
+			bench.tick();
+			await settle();
+			assert.equal(bench.launcher.live.size, 1);
+			seat.leave();
+			await settle();
+			bench.tick();
+			await settle();
+			assert.equal(bench.launcher.live.size, 0);
+			await bench.pool.stop();
+		}
+	});
+
 	test('does not come because an image came to be known', async () => {
 		const bench = new Bench({ isolation: 'principal', preparation: { kind: 'waiting' }, spec: 'of the entry' });
 		bench.launcher.beforeLaunch = () =>
