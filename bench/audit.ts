@@ -14,6 +14,7 @@ import { Gateway } from '../src/gateway.ts';
 import { SILENT_LOG } from '../src/log.ts';
 import { openSqliteStore } from '../src/store/sqlite.ts';
 import { FakeLauncher } from '../test/support/fake-launcher.ts';
+import { BOUNDLESS } from '../test/support/fixtures.ts';
 import { API_KEY, call, initializeRequest, POST_HEADERS } from '../test/support/http-stack.ts';
 import { Cast } from '../test/support/played-server.ts';
 
@@ -36,7 +37,7 @@ class Bench {
 		this.#audit = audit;
 		this.#store = openSqliteStore(folder);
 		this.#gateway = new Gateway({
-			config: { ...readConfig({ SLIPWAY_WARM: '0', SLIPWAY_CALLS_PER_MINUTE: '0' }), port: 0 },
+			config: { ...readConfig(BOUNDLESS), port: 0 },
 			apiKey: API_KEY,
 			launcher,
 			store: this.#store,

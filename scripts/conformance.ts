@@ -15,7 +15,7 @@ import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { readConfig } from '../src/config.ts';
 import { modernHeaders, modernRequest } from '../test/support/client-modern.ts';
-import { catalogOf, fixture, fixtureImage } from '../test/support/fixtures.ts';
+import { BOUNDLESS, catalogOf, fixture, fixtureImage } from '../test/support/fixtures.ts';
 import { NameProxy } from '../test/support/name-proxy.ts';
 import { type Stack, startStack } from '../test/support/stack.ts';
 
@@ -106,7 +106,7 @@ export async function startBench(): Promise<Bench> {
 	const servers = FIXTURES.map((name) => fixture(name, image, [`${name}.ts`]));
 	// The suite has no way to send a key. It comes as a web page of the gateway's own address too, and that is in the
 	// settings.
-	const config = readConfig({ SLIPWAY_AUTH: 'none', SLIPWAY_PORT: String(await freePort()) });
+	const config = readConfig({ ...BOUNDLESS, SLIPWAY_AUTH: 'none', SLIPWAY_PORT: String(await freePort()) });
 	const single = await startStack({ catalog: catalogOf(...servers), config });
 	const proxy = await NameProxy.start(AGGREGATED);
 	const aggregate = await startAggregate(image, proxy.origin);
@@ -124,7 +124,7 @@ export async function startBench(): Promise<Bench> {
 /** Slipway with the servers of the aggregated endpoint, behind a proxy that has this origin. */
 function startAggregate(image: string, origin: string): Promise<Stack> {
 	const others = Object.entries(AGGREGATED_WITH).map(([name, command]) => fixture(name, image, command));
-	const config = { ...readConfig({ SLIPWAY_AUTH: 'none', SLIPWAY_PUBLIC_URL: origin }), port: 0 };
+	const config = { ...readConfig({ ...BOUNDLESS, SLIPWAY_AUTH: 'none', SLIPWAY_PUBLIC_URL: origin }), port: 0 };
 	return startStack({ catalog: catalogOf(fixture(AGGREGATED, image, [`${AGGREGATED}.ts`]), ...others), config });
 }
 

@@ -94,6 +94,7 @@ async function assertSessionsEnded(target: Target): Promise<void> {
 	const stack = bench.stackOf(target);
 	await until('only what has a session has a container, and that is hardly any', async () => {
 		const status = await fetch(`${stack.url}/status`, { headers: { authorization: `Bearer ${API_KEY}` } });
+		assert.equal(status.status, 200, await status.clone().text());
 		const { servers } = (await status.json()) as { servers: readonly { name: string; sessions: number }[] };
 		const sessions = servers.find(({ name }) => name === target)?.sessions ?? 0;
 		const containers = await stack.containers();

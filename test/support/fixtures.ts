@@ -14,6 +14,14 @@ export const NO_SECRETS: SecretsConfig = {
 	keyFile: undefined,
 };
 
+/** Settings with which nothing is started before it is asked for, and one caller may do everything at once. */
+export const BOUNDLESS = Object.freeze({
+	SLIPWAY_WARM: '0',
+	SLIPWAY_CALLS_PER_MINUTE: '0',
+	SLIPWAY_CONTAINERS_PER_CALLER: '0',
+	SLIPWAY_CALLS_IN_FLIGHT_PER_CALLER: '0',
+});
+
 /** The image of this very test run: it has the fixtures at /app/test/fixtures and what they import. */
 export async function fixtureImage(): Promise<string> {
 	const mounts = await readFile('/proc/self/mountinfo', 'utf8');

@@ -11,6 +11,7 @@ import { SESSION_LIMITS } from '../../src/limits.ts';
 import { type Log, SILENT_LOG } from '../../src/log.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
 import { type FakeInstance, FakeLauncher, type Rpc } from './fake-launcher.ts';
+import { BOUNDLESS } from './fixtures.ts';
 import { type Asked, ask, type Reply, reply, Stream } from './http-client.ts';
 
 export const API_KEY = 'a-key-for-tests-0123456789';
@@ -25,14 +26,6 @@ export const POST_HEADERS = {
 let offsetMs = 0;
 const realNow = performance.now.bind(performance);
 performance.now = () => realNow() + offsetMs;
-
-/** Nothing is started before it is asked for, and one caller may do everything at once. */
-const BOUNDLESS = Object.freeze({
-	SLIPWAY_WARM: '0',
-	SLIPWAY_CALLS_PER_MINUTE: '0',
-	SLIPWAY_CONTAINERS_PER_CALLER: '0',
-	SLIPWAY_CALLS_IN_FLIGHT_PER_CALLER: '0',
-});
 
 export interface StackOptions {
 	readonly config?: Partial<Config>;

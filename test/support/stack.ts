@@ -17,7 +17,7 @@ import { LocalLauncher, type LocalLauncherOptions } from '../../src/launcher/loc
 import { LauncherServer } from '../../src/launcher/server.ts';
 import { type Log, SILENT_LOG } from '../../src/log.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
-import { NO_SECRETS } from './fixtures.ts';
+import { BOUNDLESS, NO_SECRETS } from './fixtures.ts';
 
 export const API_KEY = 'a-key-for-tests-0123456789';
 
@@ -52,13 +52,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 	const gatewayId = `test-${randomBytes(6).toString('hex')}`;
 	const folder = await mkdtemp(join(tmpdir(), 'slipway-test-'));
 	const log = options.log ?? SILENT_LOG;
-	const boundless = {
-		SLIPWAY_WARM: '0',
-		SLIPWAY_CALLS_PER_MINUTE: '0',
-		SLIPWAY_CONTAINERS_PER_CALLER: '0',
-		SLIPWAY_CALLS_IN_FLIGHT_PER_CALLER: '0',
-	};
-	const config = { ...readConfig(boundless), port: 0, ...options.config };
+	const config = { ...readConfig(BOUNDLESS), port: 0, ...options.config };
 	const engine = new Engine({ socketPath: options.dockerSocket ?? config.dockerSocket, log });
 	await engine.start();
 	const launcher = new LocalLauncher({
