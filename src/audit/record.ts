@@ -13,6 +13,7 @@ export const EVENTS = [
 	'session',
 	'key',
 	'approval',
+	'secret',
 	'catalog',
 	'start',
 	'stop',
@@ -24,7 +25,7 @@ export const EVENTS = [
 export type EventName = (typeof EVENTS)[number];
 
 /** What an administrator does. */
-export type ActEvent = Extract<EventName, 'key' | 'approval'>;
+export type ActEvent = Extract<EventName, 'key' | 'approval' | 'secret'>;
 
 /** The end of a file that was being written when its process was killed. */
 export interface Torn {
@@ -35,11 +36,13 @@ export interface Torn {
 }
 
 export interface RecordFields {
-	/** What was done to a session, a key or an approval. */
+	/** What was done to a session, a key, an approval or a secret. */
 	readonly act?: string;
 	readonly principal?: string;
 	/** The name of the key that something was done to. */
 	readonly key?: string;
+	/** The name of the secret that something was done to. */
+	readonly secret?: string;
 	readonly scopes?: readonly string[];
 	readonly server?: string;
 	/** The path of the endpoint, where that is many servers as one. */
@@ -88,6 +91,7 @@ const FIELD_NAMES = [
 	'act',
 	'principal',
 	'key',
+	'secret',
 	'scopes',
 	'server',
 	'endpoint',

@@ -2,9 +2,11 @@
 import { parseArgs } from 'node:util';
 import { readConfig } from '../config.ts';
 import { SlipwayError } from '../errors.ts';
+import { SECRET_NAME_PATTERN } from '../ids.ts';
 import { SECRET_LIMITS } from '../limits.ts';
 import { listSealed, removeSealed, writeSealed } from '../secrets/sealed-store.ts';
 import { withoutLastNewline } from '../secrets/value.ts';
+import { audited, UNRECORDED } from './audited.ts';
 import type { Invocation } from './invocation.ts';
 
 const HELP = `slipway secrets <set | list | remove> [name] [--json]
@@ -32,17 +34,26 @@ export async function secrets({ args, environment, print, input }: Invocation): 
 		print(HELP);
 		return 2;
 	}
-	const { storeDir, keyFile } = readConfig(environment).secrets;
+	const config = readConfig(environment);
+	const { storeDir, keyFile } = config.secrets;
 	const store = { folder: storeDir, keyFile };
+	/** A name that is none is not repeated: it may be a value in the wrong place. */
+	const about = SECRET_NAME_PATTERN.test(name ?? '') ? { secret: name ?? '' } : {};
+	const record = async (run: () => void): Promise<void> => {
+		const describe = () => ({ act: action, ...about });
+		const { recorded } = await audited(config, { event: 'secret', describe, run });
+		if (!recorded && !values.json) print(UNRECORDED);
+	};
 	if (action === 'list') {
 		const names = listSealed(store);
 		if (values.json) print(JSON.stringify({ secrets: names }));
 		else print(names.length === 0 ? 'The encrypted store is empty.' : names.join('\n'));
 	} else if (action === 'remove') {
-		removeSealed(store, name ?? '');
+		await record(() => removeSealed(store, name ?? ''));
 		print(values.json ? JSON.stringify({ removed: name }) : `${name} is removed.`);
 	} else {
-		writeSealed(store, name ?? '', withoutLastNewline(await readValue(input())));
+		const value = withoutLastNewline(await readValue(input()));
+		await record(() => writeSealed(store, name ?? '', value));
 		print(values.json ? JSON.stringify({ set: name }) : `${name} is kept.`);
 	}
 	return 0;

@@ -2,12 +2,11 @@
  * Waiting for a container: the engine begins its answer as soon as it listens, and ends it with the container. dockerode
  * tells of neither, nor of an answer that breaks off.
  */
-import { type IncomingMessage, request } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { json } from 'node:stream/consumers';
-import { SlipwayError } from '../errors.ts';
 import type { ContainerId } from '../ids.ts';
-import { ENGINE_LIMITS } from '../limits.ts';
 import { EngineRefusal } from './engine.ts';
+import { postRaw } from './raw-request.ts';
 
 /** Without a code when the container was gone already. */
 export interface Exit {
@@ -32,15 +31,8 @@ interface WaitOptions {
  */
 export function waitFor(socketPath: string, id: ContainerId, { condition, signal }: WaitOptions): Promise<Wait> {
 	const { promise, resolve, reject } = Promise.withResolvers<Wait>();
-	const outgoing = request({
-		socketPath,
-		method: 'POST',
-		path: `/v${ENGINE_LIMITS.apiVersionMin}/containers/${id}/wait?condition=${condition}`,
-		headers: { Host: 'docker', 'Content-Length': '0' },
-		agent: false,
-		timeout: ENGINE_LIMITS.requestTimeoutMs,
-		signal,
-	});
+	const path = `/containers/${id}/wait?condition=${condition}`;
+	const outgoing = postRaw({ socketPath, path, signal, what: 'A wait for a container', onFailure: reject });
 	outgoing.once('response', (response) => {
 		outgoing.setTimeout(0);
 		if (response.statusCode === 200) return resolve({ exit: readExit(response) });
@@ -48,13 +40,6 @@ export function waitFor(socketPath: string, id: ContainerId, { condition, signal
 		if (response.statusCode === 404) return resolve({ exit: Promise.resolve({}) });
 		reject(new EngineRefusal(response.statusCode ?? 500, 'the engine would not wait'));
 	});
-	outgoing.once('timeout', () => outgoing.destroy(new Error('wait timed out')));
-	// What breaks after the answer has begun is told by reading it.
-	outgoing.on('error', (cause) => {
-		if (signal.aborted) return reject(signal.reason);
-		reject(new SlipwayError('SLIPWAY_ENGINE_UNREACHABLE', { reason: 'A wait for a container broke.' }, { cause }));
-	});
-	outgoing.end();
 	return promise;
 }
 

@@ -85,10 +85,11 @@ export class Certificates {
 function readCertificates(setting: string, path: string): string {
 	const pem = readPem(setting, path);
 	try {
-		return new X509Certificate(pem) && pem;
+		new X509Certificate(pem);
 	} catch (cause) {
 		throw invalid(`The file of ${setting} is no certificate in PEM.`, cause);
 	}
+	return pem;
 }
 
 function readPem(setting: string, path: string): string {

@@ -16,6 +16,7 @@ import { LISTEN, type ModernRequest } from '../mcp/modern-server.ts';
 import type { Envelope } from '../mcp/revisions.ts';
 import type { Metrics } from '../metrics.ts';
 import type { ModernConversation, Target } from '../pool/target.ts';
+import { takeOut } from '../slots.ts';
 import type { Principal } from './principal.ts';
 import type { PendingReply } from './session.ts';
 import { logFailure, type Tenant } from './tenants.ts';
@@ -40,13 +41,21 @@ export interface ConversationOptions {
 	readonly onEnd: (conversation: Conversation) => void;
 }
 
+/** A reply that has not settled. */
+interface Waiting {
+	readonly reply: PendingReply;
+	/** Whether it is one that goes on for as long as its client listens. */
+	readonly lasts: boolean;
+	call: Call | undefined;
+}
+
 export class Conversation implements Tenant {
 	readonly principal: Principal;
 	readonly target: Target;
 	readonly createdAtMs = performance.now();
 	readonly #dependencies: ConversationDependencies;
 	readonly #options: ConversationOptions;
-	readonly #replies = new Map<PendingReply, { readonly lasts: boolean; call: Call | undefined }>();
+	readonly #replies: Waiting[] = [];
 	readonly #ending = new AbortController();
 	/** Resolves with whoever serves its requests: itself, or another that was there first and serves any client. */
 	readonly #opening: Promise<Conversation>;
@@ -68,12 +77,12 @@ export class Conversation implements Tenant {
 	/** Not the calls whose client is asked: it is away, and only a request that we would refuse brings it back. */
 	get inFlight(): number {
 		let waiting = 0;
-		for (const { lasts } of this.#replies.values()) if (!lasts) waiting += 1;
+		for (const { lasts } of this.#replies) if (!lasts) waiting += 1;
 		return waiting;
 	}
 
 	get streams(): number {
-		return this.#replies.size;
+		return this.#replies.length;
 	}
 
 	idleMs(nowMs: number): number {
@@ -89,21 +98,18 @@ export class Conversation implements Tenant {
 	/** Serves a request when the server is there. What comes of it, and what goes wrong, goes to the reply. */
 	async serve(request: ModernRequest, reply: PendingReply): Promise<void> {
 		const { message } = request;
-		const entry: { readonly lasts: boolean; call: Call | undefined } = {
-			lasts: message.method === LISTEN,
-			call: undefined,
-		};
+		const waiting: Waiting = { reply, lasts: message.method === LISTEN, call: undefined };
 		// The Instance would take no more of them.
-		const isFull = this.#conversation === undefined && this.#replies.size >= SESSION_LIMITS.inFlightMax;
-		this.#replies.set(reply, entry);
+		const isFull = this.#conversation === undefined && this.#replies.length >= SESSION_LIMITS.inFlightMax;
+		this.#replies.push(waiting);
 		try {
 			if (isFull) throw new SlipwayError('SLIPWAY_CALLS_FULL', { retryAfterSeconds: 1 });
 			const host = await this.#opening;
 			if (host !== this) {
-				this.#replies.delete(reply);
+				takeOut(this.#replies, waiting);
 				return reply.attached ? await host.serve(request, reply) : undefined;
 			}
-			if (reply.attached) entry.call = this.#conversation?.server.request(request, reply);
+			if (reply.attached) waiting.call = this.#conversation?.server.request(request, reply);
 		} catch (error) {
 			reply.fail(message.id, toSlipwayError(error));
 		}
@@ -112,12 +118,12 @@ export class Conversation implements Tenant {
 	/** The response of a reply has closed. If not all was said, the client has withdrawn the request. */
 	leave(reply: PendingReply, complete: boolean): void {
 		if (this.#other !== undefined) return this.#other.leave(reply, complete);
-		const entry = this.#replies.get(reply);
-		this.#replies.delete(reply);
+		const waiting = this.#replies.find((one) => one.reply === reply);
+		if (waiting !== undefined) takeOut(this.#replies, waiting);
 		this.#activeAtMs = performance.now();
-		if (!complete) entry?.call?.cancel();
+		if (!complete) waiting?.call?.cancel();
 		// Nobody waits for the server that was on its way.
-		if (this.#conversation === undefined && this.#replies.size === 0) void this.end('prompt');
+		if (this.#conversation === undefined && this.#replies.length === 0) void this.end('prompt');
 	}
 
 	hold(): () => void {
@@ -126,7 +132,7 @@ export class Conversation implements Tenant {
 
 	tick(nowMs: number): void {
 		this.#conversation?.server.tick(nowMs);
-		for (const reply of this.#replies.keys()) reply.tick(nowMs);
+		for (const { reply } of [...this.#replies]) reply.tick(nowMs);
 		const idleStopMs = this.#conversation?.idleStopMs ?? Number.POSITIVE_INFINITY;
 		if (this.idleMs(nowMs) > idleStopMs) void this.end('patient');
 		if (this.#conversation?.stale) this.#retire();

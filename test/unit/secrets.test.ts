@@ -13,7 +13,7 @@ import {
 	writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { after, type TestContext, test } from 'node:test';
 import { createCatalog, type Server } from '../../src/catalog/catalog.ts';
@@ -26,6 +26,7 @@ import { listSealed, readSealed, removeSealed, writeSealed } from '../../src/sec
 import { Secrets } from '../../src/secrets/secrets.ts';
 import { findSecret } from '../../src/secrets/sources.ts';
 import { examineValue, withoutLastNewline } from '../../src/secrets/value.ts';
+import { assertWhole, recordsIn } from '../support/audit-files.ts';
 import { NO_SECRETS, server } from '../support/fixtures.ts';
 
 const ROOT = mkdtempSync(join(tmpdir(), 'slipway-secrets-'));
@@ -379,6 +380,11 @@ test('settings of single secrets: a value or a file, by a name in capital letter
 	}
 });
 
+/** Where the command line records what it does to a store. */
+function auditOf({ keyFile }: ReturnType<typeof newStore>): string {
+	return join(dirname(keyFile), 'audit');
+}
+
 interface Ran {
 	readonly code: number;
 	readonly printed: string;
@@ -389,7 +395,11 @@ async function run(store: ReturnType<typeof newStore>, args: readonly string[], 
 	const { signal } = new AbortController();
 	const code = await secretsVerb({
 		args,
-		environment: { SLIPWAY_SECRETS_STORE: store.folder, SLIPWAY_SECRETS_KEY_FILE: store.keyFile },
+		environment: {
+			SLIPWAY_SECRETS_STORE: store.folder,
+			SLIPWAY_SECRETS_KEY_FILE: store.keyFile,
+			SLIPWAY_AUDIT_DIR: auditOf(store),
+		},
 		workDir: ROOT,
 		version: 'test',
 		input: () => Readable.from([Buffer.from(input)]),
@@ -418,6 +428,27 @@ test('the command line: the value comes on standard input, and is printed by not
 	assert.deepEqual(listSealed(store), []);
 });
 
+test('what the command line does to the store is recorded, and how it ended, and nothing of a value', async () => {
+	const store = newStore();
+	await run(store, ['set', 'token'], 'canary-value');
+	await assert.rejects(run(store, ['set', 'CANARY-value'], 'x'), { code: 'SLIPWAY_SECRET_INVALID' });
+	await run(store, ['list']);
+	await run(store, ['remove', 'token']);
+	await assert.rejects(run(store, ['remove', 'token']), { code: 'SLIPWAY_SECRET_MISSING' });
+	assertWhole(auditOf(store), 'cli');
+	const records = recordsIn(auditOf(store), 'cli');
+	assert.deepEqual(
+		records.map(({ event, act, secret, outcome }) => [event, act, secret, outcome]),
+		[
+			['secret', 'set', 'token', 'ok'],
+			['secret', 'set', undefined, 'SLIPWAY_SECRET_INVALID'],
+			['secret', 'remove', 'token', 'ok'],
+			['secret', 'remove', 'token', 'SLIPWAY_SECRET_MISSING'],
+		],
+	);
+	assert.ok(!/canary/i.test(JSON.stringify(records)));
+});
+
 test('a terminal is not read from: it would show the value', async () => {
 	const store = newStore();
 	const terminal = Object.assign(Readable.from([Buffer.from('canary-value')]), { isTTY: true });
@@ -425,7 +456,11 @@ test('a terminal is not read from: it would show the value', async () => {
 	await assert.rejects(
 		secretsVerb({
 			args: ['set', 'token'],
-			environment: { SLIPWAY_SECRETS_STORE: store.folder, SLIPWAY_SECRETS_KEY_FILE: store.keyFile },
+			environment: {
+				SLIPWAY_SECRETS_STORE: store.folder,
+				SLIPWAY_SECRETS_KEY_FILE: store.keyFile,
+				SLIPWAY_AUDIT_DIR: auditOf(store),
+			},
 			workDir: ROOT,
 			version: 'test',
 			input: () => terminal,
