@@ -1,0 +1,189 @@
+/**
+ * What images of packages have in common, whichever registry they come from: a throw-away container resolves what goes in,
+ * with the integrity of each file, and the engine's own builder makes an image of that alone. The tag is the hash of all
+ * that went in, so the same input is built once and found again, here and on another machine.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { pack } from 'tar-stream';
+import { SlipwayError } from '../errors.ts';
+import type { InstanceId, ServerName } from '../ids.ts';
+import { PREPARATION_LIMITS } from '../limits.ts';
+import type { ContainerDependencies } from './container.ts';
+import { followProgress, inspectImage, type PreparedImage, ProgressError } from './images.ts';
+import { LABELS } from './labels.ts';
+import { type RunResult, runOnce } from './run-once.ts';
+import { type ContainerSpec, confinement, stdio, tmpfsOptions } from './spec.ts';
+
+const MIB = 1024 * 1024;
+
+export interface PackageContext {
+	readonly gateway: string;
+	readonly boot: string;
+	/** The books of what is ours and alive; what is in them is not swept. */
+	readonly books: Set<string>;
+	readonly onStep: (step: string) => void;
+	readonly signal: AbortSignal;
+}
+
+export function hash(text: string): string {
+	return createHash('sha256').update(text).digest('hex');
+}
+
+/**
+ * The image that was made of a source before: what can be known of it without asking a registry is enough to find it again
+ * when there is no network.
+ *
+ * @param source the hash on the image's label
+ * @param repository how its tags begin: `slipway/npm-`
+ */
+export async function findBySource(
+	{ engine }: ContainerDependencies,
+	source: string,
+	repository: string,
+): Promise<PreparedImage | undefined> {
+	const filters = JSON.stringify({ label: [`${LABELS.source}=${source}`] });
+	const images = await engine.call((docker) => docker.listImages({ filters }));
+	// More than one when the same input was resolved at different times: the oldest, so that the choice is stable.
+	const tagged = images
+		.filter(({ RepoTags }) => RepoTags?.some((tag) => tag.startsWith(repository)))
+		.sort((a, b) => a.Created - b.Created)[0];
+	const reference = tagged?.RepoTags?.find((tag) => tag.startsWith(repository));
+	return reference === undefined ? undefined : inspectImage(engine, reference, LABELS.integrity);
+}
+
+export interface ResolveOptions {
+	/** The image that the package manager is in. */
+	readonly baseId: string;
+	readonly command: readonly string[];
+	/** Who is asked, for the sentence about one that does not answer: `npm`. */
+	readonly manager: string;
+	readonly context: PackageContext;
+}
+
+/** Runs a package manager where it may ask its registry, and has nothing of ours. What it prints is what it resolved. */
+export async function runResolver(
+	dependencies: ContainerDependencies,
+	{ baseId, command, manager, context }: ResolveOptions,
+): Promise<RunResult> {
+	const signal = AbortSignal.any([context.signal, AbortSignal.timeout(PREPARATION_LIMITS.resolveTimeoutMs)]);
+	const spec = resolverSpec({ baseId, command, context });
+	context.books.add(spec.instance);
+	return runOnce(dependencies, spec, { stdoutBytesMax: PREPARATION_LIMITS.lockBytesMax, signal })
+		.catch((error: unknown) => {
+			context.signal.throwIfAborted();
+			if (signal.aborted)
+				throw new SlipwayError('SLIPWAY_PREPARATION_FAILED', {
+					reason: `${manager} did not resolve the package in time: does the engine reach the registry?`,
+				});
+			throw error;
+		})
+		.finally(() => context.books.delete(spec.instance));
+}
+
+/** As hardened as a server's container, but for the network that it is there to use. */
+function resolverSpec({
+	baseId,
+	command,
+	context,
+}: {
+	baseId: string;
+	command: readonly string[];
+	context: PackageContext;
+}): ContainerSpec {
+	const instance = randomUUID() as InstanceId;
+	const server = 'slipway-resolver' as ServerName;
+	return {
+		server,
+		instance,
+		entryHash: '',
+		containerName: `slipway-resolver-${instance.slice(0, 8)}`,
+		hostFolders: {},
+		secrets: [],
+		body: {
+			...stdio(),
+			Image: baseId,
+			Cmd: [...command],
+			User: '65532:65532',
+			WorkingDir: '/tmp',
+			Env: ['HOME=/tmp', 'TMPDIR=/tmp'],
+			Labels: {
+				[LABELS.gateway]: context.gateway,
+				[LABELS.boot]: context.boot,
+				[LABELS.server]: server,
+				[LABELS.instance]: instance,
+			},
+			HostConfig: {
+				...confinement(),
+				NetworkMode: 'bridge',
+				IpcMode: 'none',
+				Memory: 1024 * MIB,
+				MemorySwap: 1024 * MIB,
+				NanoCpus: 2e9,
+				PidsLimit: 256,
+				Tmpfs: { '/tmp': tmpfsOptions(512 * MIB) },
+			},
+		},
+	};
+}
+
+export interface BuildInput {
+	readonly reference: string;
+	readonly baseId: string;
+	/** What is built, for people: `name@version`. */
+	readonly what: string;
+	readonly context: PackageContext;
+	readonly files: Readonly<Record<string, string>>;
+	readonly labels: Readonly<Record<string, string>>;
+}
+
+/**
+ * Builds an image with the engine's own builder, which needs no session with a client, and whose log a person can read.
+ *
+ * @throws SlipwayError SLIPWAY_PACKAGE_REFUSED when the build says `slipway: <reason>`, SLIPWAY_PREPARATION_FAILED
+ */
+export async function buildPackage(
+	{ engine }: ContainerDependencies,
+	{ reference, baseId, what, context, files, labels }: BuildInput,
+): Promise<void> {
+	const tar = pack();
+	for (const [name, content] of Object.entries(files)) tar.entry({ name, mode: 0o644, mtime: new Date(0) }, content);
+	tar.finalize();
+	const buildContext = Readable.from([await buffer(tar)]);
+	const timeoutMs = PREPARATION_LIMITS.buildTimeoutMs;
+	let log = '';
+	try {
+		const stream = await engine.stream(
+			(docker) =>
+				docker.buildImage(buildContext, {
+					t: reference,
+					buildargs: { BASE: baseId },
+					labels,
+					rm: true,
+					forcerm: true,
+				}),
+			{ timeoutMs, signal: context.signal },
+		);
+		const bounded = AbortSignal.any([context.signal, AbortSignal.timeout(timeoutMs)]);
+		await followProgress(
+			stream,
+			(text) => {
+				// The builder colours what came on stderr.
+				log = (log + text.replace(/\u001b\[[0-9;]*m/g, '')).slice(-PREPARATION_LIMITS.logTailCharsMax);
+			},
+			bounded,
+		);
+	} catch (error) {
+		context.signal.throwIfAborted();
+		if (error instanceof SlipwayError) throw error;
+		const refused = /^slipway: (.+)$/m.exec(log)?.[1];
+		if (refused !== undefined) throw new SlipwayError('SLIPWAY_PACKAGE_REFUSED', { reason: refused }, { cause: error });
+		const said = error instanceof ProgressError ? error.message : 'the engine broke off';
+		throw new SlipwayError(
+			'SLIPWAY_PREPARATION_FAILED',
+			{ reason: `The build of ${what} failed: ${said.slice(0, 200)}`, log },
+			{ cause: error },
+		);
+	}
+}
