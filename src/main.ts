@@ -1,10 +1,8 @@
 #!/usr/bin/env node
 /**
  * The edge of the process: arguments, environment, signals and exit codes. The only file that touches `process`.
- *
- * Verbs are loaded when they are asked for, so that a health check does not load a gateway.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import type { Invocation } from './cli/invocation.ts';
 import { SlipwayError } from './errors.ts';
 import { DRAIN_LIMITS } from './limits.ts';
@@ -12,73 +10,116 @@ import { DRAIN_LIMITS } from './limits.ts';
 /** Exit codes: 0 done, 1 failed, 2 usage, 70 an error that nobody expected. */
 type ExitCode = 0 | 1 | 2 | 70;
 
+type Role = 'gateway' | 'launcher' | 'egress' | 'all';
+
+interface Verb {
+	/** What stands beside it in the help: what it does, and what it takes. */
+	readonly does: string;
+	readonly takes: string;
+	/**
+	 * Whether it needs what only root may: to talk to the engine, or to write the catalog of whoever runs it. One that does not
+	 * goes on as the owner of the data folder, so that what it writes there is the gateway's too.
+	 */
+	readonly asRoot?: true;
+	/** Loaded when it is asked for, so that a health check does not load a gateway. */
+	readonly load: () => Promise<(invocation: Invocation) => Promise<ExitCode>>;
+}
+
+const ROLES: Readonly<Record<Role, Pick<Verb, 'does' | 'takes'>>> = {
+	gateway: { does: 'serves clients over HTTP; asks a launcher for containers', takes: '--launcher <socket>' },
+	launcher: { does: 'starts containers; holds the Docker socket', takes: '--socket <path> [--egress <path>]' },
+	egress: { does: 'lets servers out to the hosts that the catalog names', takes: '--launcher <socket>' },
+	all: { does: 'all of them in one process', takes: '' },
+};
+
+const VERBS: Readonly<Record<string, Verb>> = {
+	check: {
+		does: 'reads a catalog and says what is wrong with it',
+		takes: '[path] [--json]',
+		load: async () => (await import('./cli/check.ts')).check,
+	},
+	keys: {
+		does: 'makes, lists, rotates and revokes API keys',
+		takes: '<create | list | rotate | revoke> [name]',
+		load: async () => (await import('./cli/keys.ts')).keys,
+	},
+	audit: {
+		does: 'whether the audit is whole, and what it says',
+		takes: '<verify | show | tail> [--json]',
+		load: async () => (await import('./cli/audit.ts')).audit,
+	},
+	approve: {
+		does: 'shows and approves definitions of tools that changed',
+		takes: '[server] [tool]',
+		load: async () => (await import('./cli/approve.ts')).approve,
+	},
+	secrets: {
+		does: 'keeps secrets of servers in the encrypted store',
+		takes: '<set | list | remove> [name]',
+		load: async () => (await import('./cli/secrets.ts')).secrets,
+	},
+	health: {
+		does: 'whether a role is well; for health checks',
+		takes: '[--launcher <socket> | --egress]',
+		// Of a role, as the user of that role.
+		asRoot: true,
+		load: async () => (await import('./cli/health.ts')).health,
+	},
+	version: {
+		does: 'the version',
+		takes: '',
+		load: async () => async (invocation) => {
+			invocation.print(invocation.version);
+			return 0;
+		},
+	},
+};
+
 const HELP = `slipway <role | verb> [options]
 
 Roles
-  gateway    serves clients over HTTP; asks a launcher for containers   --launcher <socket>
-  launcher   starts containers; holds the Docker socket                --socket <path> [--egress <path>]
-  egress     lets servers out to the hosts that the catalog names       --launcher <socket>
-  all        all of them in one process
+${helpOf(ROLES)}
 
 Verbs
-  check      reads a catalog and says what is wrong with it             [path] [--json]
-  keys       makes, lists, rotates and revokes API keys                <create | list | rotate | revoke> [name]
-  audit      whether the audit is whole, and what it says               <verify | show | tail> [--json]
-  approve    shows and approves definitions of tools that changed        [server] [tool]
-  secrets    keeps secrets of servers in the encrypted store           <set | list | remove> [name]
-  health     whether a role is well; for health checks                  [--launcher <socket> | --egress]
-  version    the version
+${helpOf(VERBS)}
 
 Settings come from the environment: docs/config.md. Exit codes: 0 done, 1 failed, 2 usage.`;
 
-async function run(verb: string | undefined, invocation: Invocation): Promise<ExitCode> {
-	switch (verb) {
-		case 'gateway':
-		case 'launcher':
-		case 'egress':
-		case 'all': {
-			const { serve } = await import('./cli/serve.ts');
-			return serve(verb, invocation);
-		}
-		case 'check': {
-			const { check } = await import('./cli/check.ts');
-			return check(invocation);
-		}
-		case 'keys': {
-			const { keys } = await import('./cli/keys.ts');
-			return keys(invocation);
-		}
-		case 'audit': {
-			const { audit } = await import('./cli/audit.ts');
-			return audit(invocation);
-		}
-		case 'approve': {
-			const { approve } = await import('./cli/approve.ts');
-			return approve(invocation);
-		}
-		case 'secrets': {
-			const { secrets } = await import('./cli/secrets.ts');
-			return secrets(invocation);
-		}
-		case 'health': {
-			const { health } = await import('./cli/health.ts');
-			return health(invocation);
-		}
-		case 'version':
-		case '--version':
-			invocation.print(invocation.version);
-			return 0;
-		case 'help':
-		case '--help':
-		case '-h':
-			invocation.print(HELP);
-			return 0;
-		default:
-			process.stderr.write(
-				`${verb === undefined ? 'slipway: which role or verb?' : `slipway: there is no role or verb "${verb}".`}\n\n${HELP}\n`,
-			);
-			return 2;
+function helpOf(entries: Readonly<Record<string, Pick<Verb, 'does' | 'takes'>>>): string {
+	const lines = Object.entries(entries).map(([name, { does, takes }]) =>
+		`  ${name.padEnd(10)} ${does.padEnd(58)} ${takes}`.trimEnd(),
+	);
+	return lines.join('\n');
+}
+
+async function run(word: string | undefined, invocation: Invocation): Promise<ExitCode> {
+	if (word === 'help' || word === '--help' || word === '-h') {
+		invocation.print(HELP);
+		return 0;
 	}
+	if (word !== undefined && Object.hasOwn(ROLES, word)) {
+		const { serve } = await import('./cli/serve.ts');
+		return serve(word as Role, invocation);
+	}
+	const name = word === '--version' ? 'version' : (word ?? '');
+	const verb = Object.hasOwn(VERBS, name) ? VERBS[name] : undefined;
+	if (verb === undefined) {
+		const what = word === undefined ? 'which role or verb?' : `there is no role or verb "${word}".`;
+		process.stderr.write(`slipway: ${what}\n\n${HELP}\n`);
+		return 2;
+	}
+	if (!verb.asRoot) stepDown(process.env['SLIPWAY_DATA']);
+	return (await verb.load())(invocation);
+}
+
+/** Where this is root and the data folder is somebody else's, goes on as that one, for good. */
+function stepDown(dataDir: string | undefined): void {
+	if (dataDir === undefined || process.getuid?.() !== 0) return;
+	const { uid = 0 } = statSync(dataDir, { throwIfNoEntry: false }) ?? {};
+	if (uid === 0) return;
+	process.setgroups?.([]);
+	process.setgid?.(uid);
+	process.setuid?.(uid);
 }
 
 function die(error: unknown): never {
@@ -113,9 +154,9 @@ process.stdout.on('error', () => undefined);
 process.stderr.on('error', () => undefined);
 
 const { version }: { version: string } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
-const [verb, ...args] = process.argv.slice(2);
+const [word, ...args] = process.argv.slice(2);
 try {
-	process.exitCode = await run(verb, {
+	process.exitCode = await run(word, {
 		args,
 		environment: process.env,
 		workDir: process.cwd(),

@@ -314,7 +314,7 @@ const serverShape = {
 	enabled: z.boolean().default(true).describe('Whether the server is served.'),
 };
 
-const server = z
+export const serverSchema = z
 	.strictObject(serverShape)
 	.superRefine((entry, context) => {
 		// An unknown field is reported already, and may well be the source under another name.
@@ -346,7 +346,7 @@ const catalogShape = {
 		.describe('Where an editor finds the schema of this file; Slipway does not read it.')
 		.optional(),
 	servers: z
-		.record(z.string().regex(SERVER_NAME_PATTERN, `is not the name of a server. ${NAME_FORM}`), server)
+		.record(z.string().regex(SERVER_NAME_PATTERN, `is not the name of a server. ${NAME_FORM}`), serverSchema)
 		.superRefine((value, context) => complainCount(context, value, CATALOG_LIMITS.serversMax))
 		.meta({ maxProperties: CATALOG_LIMITS.serversMax })
 		.describe('The servers by name; the name is a part of the URL.'),
@@ -361,7 +361,7 @@ const catalogShape = {
 /** The file form. Its output has every default filled in; units and shape are still those of the file. */
 export const catalogFileSchema = z.strictObject(catalogShape).superRefine(complainMembers);
 
-export type ServerFile = z.output<typeof server>;
+export type ServerFile = z.output<typeof serverSchema>;
 
 /** The replicas of a shared server that says nothing of them. */
 export const REPLICAS = Object.freeze(z.strictObject(replicasShape).parse({}));
