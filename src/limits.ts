@@ -42,6 +42,13 @@ export const HTTP_LIMITS = Object.freeze({
 export const SSE_LIMITS = Object.freeze({
 	/** Bytes buffered for one client before its source is paused. */
 	bufferedBytesMax: 1 * MIB,
+	/** The same while much waits for others. */
+	crowdedBytesMax: 64 * KIB,
+	/**
+	 * What waits for all clients together, streams and answers. Text takes up to twice as much in the heap, of which there are
+	 * 256 MiB in the container of compose.yaml.
+	 */
+	allBufferedBytesMax: 64 * MIB,
 	/** A client that takes nothing for so long is cut. */
 	stallMs: 30_000,
 	keepAliveMs: 15_000,

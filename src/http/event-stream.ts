@@ -7,6 +7,7 @@
 import type { ServerResponse } from 'node:http';
 import { SSE_LIMITS } from '../limits.ts';
 import { toOneLine } from '../mcp/text.ts';
+import { BACKLOG } from './backlog.ts';
 import { COMMON_HEADERS, endWithin } from './respond.ts';
 
 export interface EventStreamOptions {
@@ -55,7 +56,8 @@ export class EventStream {
 		if (!this.open) return;
 		this.#response.write(`event: ${name}\n${id === undefined ? '' : `id: ${id}\n`}data: ${data}\n\n`);
 		this.#lastWriteMs = performance.now();
-		if (this.#response.writableLength <= SSE_LIMITS.bufferedBytesMax || this.#release !== undefined) return;
+		BACKLOG.note(this.#response);
+		if (this.#response.writableLength <= BACKLOG.streamBytesMax || this.#release !== undefined) return;
 		this.#release = this.#hold();
 		this.#heldSinceMs = performance.now();
 		this.#heldBytes = this.#response.writableLength;

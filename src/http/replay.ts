@@ -8,8 +8,8 @@ import { randomBytes } from 'node:crypto';
 import { REPLAY_LIMITS } from '../limits.ts';
 import type { EventStream } from './event-stream.ts';
 
-/** Bytes that all sessions keep together. */
-export class ReplayBudget {
+/** Bytes that all sessions keep together, of what was sent and of what could not be. */
+export class KeptBytes {
 	#bytes = 0;
 
 	get bytes(): number {
@@ -60,7 +60,7 @@ export interface StreamRecord {
  * - An event that is too large to keep is counted all the same: its number is not given twice.
  */
 export class ReplayStore {
-	readonly #budget: ReplayBudget;
+	readonly #kept: KeptBytes;
 	/** Oldest first, of all streams. */
 	readonly #events: KeptEvent[] = [];
 	readonly #records = new Map<number, StreamRecord>();
@@ -69,8 +69,8 @@ export class ReplayStore {
 	#lastNumber = 0;
 	#closed = false;
 
-	constructor(budget: ReplayBudget) {
-		this.#budget = budget;
+	constructor(budget: KeptBytes) {
+		this.#kept = budget;
 	}
 
 	/** The GET stream. To be called once. */
@@ -99,7 +99,7 @@ export class ReplayStore {
 		const bytes = Buffer.byteLength(text);
 		const event: KeptEvent = { record, sequence: record.sequence, text, bytes, atMs: performance.now() };
 		this.#makeRoom(bytes);
-		if (!this.#closed && bytes <= REPLAY_LIMITS.sessionBytesMax && this.#budget.take(bytes)) {
+		if (!this.#closed && bytes <= REPLAY_LIMITS.sessionBytesMax && this.#kept.take(bytes)) {
 			this.#events.push(event);
 			this.#bytes += bytes;
 		}
@@ -144,7 +144,7 @@ export class ReplayStore {
 	#dropOldest(): void {
 		const bytes = this.#events.shift()?.bytes ?? 0;
 		this.#bytes -= bytes;
-		this.#budget.giveBack(bytes);
+		this.#kept.giveBack(bytes);
 	}
 }
 

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { SlipwayError } from '../errors.ts';
 import { HTTP_LIMITS, SSE_LIMITS } from '../limits.ts';
 import { errorText, type RpcId } from '../mcp/jsonrpc.ts';
+import { BACKLOG } from './backlog.ts';
 
 /** The JSON-RPC error of an error of the table, as text. */
 export function toRpcText(id: RpcId | null, error: SlipwayError, requestId: string | undefined): string {
@@ -23,6 +24,7 @@ export const COMMON_HEADERS: Readonly<Record<string, string>> = Object.freeze({
 /** Ends an answer, and the connection with it if the client then takes nothing of it for long. */
 export function endWithin(response: ServerResponse, text = ''): void {
 	response.end(text);
+	BACKLOG.note(response);
 	// Nearly every answer is in the socket's own buffer by now, and needs no timer.
 	if (response.writableLength > response.writableHighWaterMark) {
 		response.setTimeout(SSE_LIMITS.stallMs, () => response.destroy());

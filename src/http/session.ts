@@ -12,7 +12,7 @@ import type { ServerResponse } from 'node:http';
 import type { Patience } from '../channel.ts';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
 import type { SessionId } from '../ids.ts';
-import { SESSION_LIMITS, SSE_LIMITS } from '../limits.ts';
+import { SESSION_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { Call, Question, Reply, Standing } from '../mcp/exchange.ts';
 import {
@@ -34,8 +34,9 @@ import { Slots, takeOut } from '../slots.ts';
 import type { CallBudgets } from './call-budgets.ts';
 import { EventStream } from './event-stream.ts';
 import type { Principal } from './principal.ts';
-import { type Carrier, eventId, type ReplayBudget, ReplayStore, type StreamRecord } from './replay.ts';
+import { type Carrier, eventId, type KeptBytes, ReplayStore, type StreamRecord } from './replay.ts';
 import { logFailure, type Tenant } from './tenants.ts';
+import { Unread } from './unread.ts';
 
 export interface SessionDependencies {
 	readonly metrics: Metrics;
@@ -53,7 +54,7 @@ export interface SessionOptions {
 	readonly id: SessionId;
 	readonly principal: Principal;
 	readonly target: Target;
-	readonly replayBudget: ReplayBudget;
+	readonly keptBytes: KeptBytes;
 	/** Set where the session was begun by another process. */
 	readonly resumed?: { readonly memory: SessionMemory; readonly createdAtMs: number };
 	/** Has an abandoned tenant give its Instances back, if there is one, and resolves with whether there was. */
@@ -87,8 +88,7 @@ export class Session implements Standing, Carrier, Tenant {
 	readonly #resumed = new Set<EventStream>();
 	/** The GET stream, over all its connections. */
 	#standing: StreamRecord | undefined;
-	readonly #queued: string[] = [];
-	#queuedBytes = 0;
+	readonly #unread: Unread;
 	#conversation: LegacyConversation | undefined;
 	#stream: EventStream | undefined;
 	#revision: string | undefined;
@@ -104,7 +104,8 @@ export class Session implements Standing, Carrier, Tenant {
 		this.mark = hash('sha256', options.id).slice(0, SESSION_LIMITS.markCharsMax);
 		this.principal = options.principal;
 		this.target = options.target;
-		this.replay = new ReplayStore(options.replayBudget);
+		this.replay = new ReplayStore(options.keptBytes);
+		this.#unread = new Unread(options.keptBytes);
 		this.createdAtMs = options.resumed?.createdAtMs ?? performance.now();
 		if (options.resumed !== undefined) this.#resume(options.resumed.memory);
 	}
@@ -277,8 +278,7 @@ export class Session implements Standing, Carrier, Tenant {
 		this.#standing ??= this.replay.openStanding(this);
 		if (lastEventId === undefined && this.primes) stream.prime(eventId(this.#standing));
 		for (const [id, text] of found?.later ?? []) stream.send(text, id);
-		for (const text of this.#queued.splice(0)) stream.send(text, this.replay.append(this.#standing, text));
-		this.#queuedBytes = 0;
+		for (const text of this.#unread.take()) stream.send(text, this.replay.append(this.#standing, text));
 	}
 
 	/** Opens the one stream of a transport that has no other, and no way back to it. */
@@ -319,14 +319,7 @@ export class Session implements Standing, Carrier, Tenant {
 			this.#stream.send(text, this.#standing === undefined ? undefined : this.replay.append(this.#standing, text));
 			return true;
 		}
-		if (
-			this.#queued.length >= SSE_LIMITS.queuedMessagesMax ||
-			this.#queuedBytes + text.length > SSE_LIMITS.queuedBytesMax
-		)
-			return false;
-		this.#queued.push(text);
-		this.#queuedBytes += text.length;
-		return true;
+		return this.#unread.push(text);
 	}
 
 	ask(question: Question): boolean {
@@ -370,7 +363,7 @@ export class Session implements Standing, Carrier, Tenant {
 		if (reason.code !== 'SLIPWAY_SESSION_ENDED') logFailure(this.#dependencies.log, 'session failed', this, reason);
 		this.#ending.abort(reason);
 		this.#stream?.cut();
-		this.#queued.length = 0;
+		this.#unread.take();
 		this.replay.close();
 		this.#options.onEnd(this, reason);
 		void this.#conversation?.end(patience);

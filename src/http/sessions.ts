@@ -8,7 +8,7 @@ import { HTTP_LIMITS, SESSION_LIMITS } from '../limits.ts';
 import type { Target } from '../pool/target.ts';
 import type { SessionStore } from '../store/contract.ts';
 import type { Principal } from './principal.ts';
-import { ReplayBudget } from './replay.ts';
+import { KeptBytes } from './replay.ts';
 import { Session, type SessionDependencies, type SessionOptions } from './session.ts';
 import type { Tenants } from './tenants.ts';
 
@@ -35,7 +35,7 @@ export class Sessions {
 	readonly #sessions = new Map<SessionId, Session>();
 	/** Those that outlive the process. */
 	readonly #kept = new Set<Session>();
-	readonly #replayBudget = new ReplayBudget();
+	readonly #keptBytes = new KeptBytes();
 	#notedAtMs = 0;
 
 	constructor(dependencies: SessionsDependencies, tenants: Tenants, idleMsMax: number) {
@@ -113,7 +113,7 @@ export class Sessions {
 			id,
 			principal,
 			target,
-			replayBudget: this.#replayBudget,
+			keptBytes: this.#keptBytes,
 			...(resumed === undefined ? {} : { resumed }),
 			makeRoom: () => this.#tenants.makeRoom(principal),
 			onMemory: (changed) => {

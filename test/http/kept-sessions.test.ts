@@ -5,7 +5,7 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { describe, test } from 'node:test';
+import { describe, type TestContext, test } from 'node:test';
 import { HTTP_LIMITS, SESSION_LIMITS } from '../../src/limits.ts';
 import { SILENT_LOG } from '../../src/log.ts';
 import { type Rpc, serverView } from '../support/fake-launcher.ts';
@@ -24,8 +24,6 @@ import {
 import { allowKeys } from '../support/modern-http.ts';
 import { Cast, methodsTo, notification, type PlayedServer, progress, type Script } from '../support/played-server.ts';
 import { SessionHttp } from '../support/session-http.ts';
-
-type Test = Parameters<typeof startHttpStack>[0];
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -59,7 +57,7 @@ interface Process {
 }
 
 /** A data folder, and a way to begin a process on it. */
-async function makeFolder(t: Test) {
+async function makeFolder(t: TestContext) {
 	const folder = await mkdtemp(join(tmpdir(), 'slipway-kept-'));
 	const begun: Process[] = [];
 	t.after(async () => {
@@ -112,7 +110,7 @@ function told({ instance }: PlayedServer): (readonly [method: string | undefined
 const status = async (session: SessionHttp): Promise<number> => (await session.post(call('status'))).status;
 
 /** Turns all clocks forward, `performance.now` too. */
-function makeClock(t: Test): (ms: number, ...stacks: readonly HttpStack[]) => void {
+function makeClock(t: TestContext): (ms: number, ...stacks: readonly HttpStack[]) => void {
 	let now = Date.now();
 	t.mock.timers.enable({ apis: ['Date'], now });
 	return (ms, ...stacks) => {

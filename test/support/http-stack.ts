@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { TestContext } from 'node:test';
 import { type Audit, NO_AUDIT } from '../../src/audit/audit.ts';
 import { type Config, readConfig } from '../../src/config.ts';
 import { Gateway } from '../../src/gateway.ts';
@@ -95,7 +94,12 @@ export function result(id: string | number, value: Record<string, unknown> = {})
 	return { jsonrpc: '2.0', id, result: value };
 }
 
-export async function startHttpStack(t: TestContext, options: StackOptions = {}): Promise<HttpStack> {
+/** Who sees to it that a stack ends: a test. */
+export interface Owner {
+	after(end: () => Promise<void>): void;
+}
+
+export async function startHttpStack(owner: Owner, options: StackOptions = {}): Promise<HttpStack> {
 	const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'slipway-http-')));
 	const launcher = new FakeLauncher();
 	const store = openSqliteStore(folder);
@@ -151,7 +155,7 @@ export async function startHttpStack(t: TestContext, options: StackOptions = {})
 			return stack.stop();
 		},
 	};
-	t.after(() => stack.stop());
+	owner.after(() => stack.stop());
 	return stack;
 }
 
