@@ -80,6 +80,11 @@ export const STDIO_LIMITS = Object.freeze({
 	/** Such lines of one Instance that the log tells of. */
 	noiseToldMax: 3,
 	stderrRingBytesMax: 64 * KIB,
+	/** How exactly it is known when a byte of it came, and of how many times that is known. */
+	stderrMarkMs: 100,
+	stderrMarksMax: 1024,
+	/** A line of it that has not ended is told when it is longer. */
+	stderrLineBytesMax: 4 * KIB,
 	/** The tail of stderr that goes into an error or into /status. */
 	stderrTailCharsMax: 2 * KIB,
 });
@@ -429,6 +434,13 @@ export const LAUNCHER_LIMITS = Object.freeze({
 	asksMax: 1100,
 	followersMax: 8,
 	reportsMax: 8,
+	/** Connections that are told what servers write on stderr, and what may wait for one that reads too slowly. */
+	stderrFollowersMax: 64,
+	stderrWaitingBytesMax: 1 * MIB,
+	/** What came meanwhile is told at once. */
+	stderrIntervalMs: 100,
+	/** Lines that came before it was asked for, at most. */
+	stderrTailLinesMax: 1000,
 	/** Launches that wait, for their image or for their turn: more than callers that the queue for starts has places for. */
 	launchesMax: 1024,
 	/** Connections of Instances that have ended, on which the last of what they said may still be read. */
