@@ -36,6 +36,11 @@ export const HTTP_LIMITS = Object.freeze({
 	requestIdCharsMax: 64,
 	/** Admin routes (status, metrics), for each principal or address. */
 	adminRequestsPerMinuteMax: 600,
+	/** What servers write on stderr, followed: streams of one caller, and of all. Fewer than the launcher serves. */
+	logStreamsPerCallerMax: 8,
+	logStreamsMax: 32,
+	/** Lines that came before it was asked for, where nothing is said of them. */
+	logTailLinesMax: 100,
 });
 
 /** Server-sent events to a client. */
