@@ -546,6 +546,33 @@ export const HEALTH_LIMITS = Object.freeze({
 	timeoutMs: 3_000,
 });
 
+/** The command line. */
+export const CLI_LIMITS = Object.freeze({
+	/** How often the line of a step that is under way is written over. */
+	progressIntervalMs: 100,
+	/** What a server may take to be tried, its image apart. */
+	trialTimeoutMs: 90_000,
+	/** How often the deadlines of a trial are looked at. */
+	trialTickMs: 200,
+	/** Pages of one list that are asked for, and tools that are shown. */
+	trialPagesMax: 64,
+	trialToolsShownMax: 40,
+	/** What is shown of a text that a server wrote of itself. */
+	describedCharsMax: 100,
+	/** Of a file with servers of another program. */
+	importBytesMax: 4 * MIB,
+	/** How long the containers of a server that was removed may take to let go of its volumes. */
+	volumeWaitMs: 60_000,
+	/** What `doctor` waits for a container, and for a gateway. */
+	doctorLaunchTimeoutMs: 30_000,
+	doctorRequestTimeoutMs: 3_000,
+	/** With less on a disk, it is told. */
+	diskFreeBytesMin: 2 * 1024 * MIB,
+	diskFullBytesMin: 256 * MIB,
+	/** How far the clocks of the engine and of this process may be apart. */
+	clockDriftMsMax: 2_000,
+});
+
 /** The audit: what is recorded, and how it is kept. */
 export const AUDIT_LIMITS = Object.freeze({
 	/** Of the shape of one call's arguments. */

@@ -1,10 +1,10 @@
 /** `slipway audit`: whether what was recorded is whole, and what it says. */
-import { parseArgs } from 'node:util';
 import { CHAINS, type ChainedRecord, type ChainName, parseRecord } from '../audit/chain.ts';
 import { listFiles, readFiles } from '../audit/files.ts';
 import { type Verdict, verifyChain } from '../audit/verify.ts';
 import { readConfig } from '../config.ts';
 import type { Invocation } from './invocation.ts';
+import { type Asked, defineVerb } from './verb.ts';
 
 const HELP = `slipway audit <verify | show | tail> [options]
 
@@ -32,24 +32,19 @@ const OPTIONS = {
 	event: { type: 'string' },
 	since: { type: 'string' },
 	lines: { type: 'string' },
-	json: { type: 'boolean' },
-	help: { type: 'boolean', short: 'h' },
 } as const;
 
-export async function audit({ args, environment, print }: Invocation): Promise<0 | 1 | 2> {
-	const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options: OPTIONS });
+export const audit = defineVerb({ help: HELP, options: OPTIONS, run });
+
+async function run(
+	{ values, positionals }: Asked<typeof OPTIONS>,
+	{ environment, print }: Invocation,
+): Promise<0 | 1 | 'misused'> {
 	const [action, ...rest] = positionals;
-	if (values.help) {
-		print(HELP);
-		return 0;
-	}
 	const sinceMs = timeOf(values.since);
 	const lines = Number(values.lines ?? (action === 'tail' ? TAIL_LINES : Number.POSITIVE_INFINITY));
 	const isKnown = action === 'verify' || action === 'show' || action === 'tail';
-	if (!isKnown || rest.length > 0 || Number.isNaN(sinceMs) || !(lines > 0)) {
-		print(HELP);
-		return 2;
-	}
+	if (!isKnown || rest.length > 0 || Number.isNaN(sinceMs) || !(lines > 0)) return 'misused';
 	const { folder } = readConfig(environment).audit;
 	if (action === 'verify') return verify(folder, values, print);
 	const wanted = { ...values, sinceMs };

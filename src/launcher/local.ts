@@ -16,7 +16,6 @@ import { type Engine, explainRefusal } from '../docker/engine.ts';
 import { ensureImage, type PreparedImage } from '../docker/images.ts';
 import { ensureNpmImage } from '../docker/npm-image.ts';
 import { OomWatch } from '../docker/oom-watch.ts';
-import { inspectSelf } from '../docker/self.ts';
 import { buildSpec, type MountVolume } from '../docker/spec.ts';
 import { sweep } from '../docker/sweep.ts';
 import { ensureRootVolume, ensureVolumes } from '../docker/volumes.ts';
@@ -35,12 +34,13 @@ import type {
 	StderrWish,
 } from './contract.ts';
 import { EgressNetworks, type EgressOptions } from './egress.ts';
+import { type Identity, type IdentityOptions, identify } from './identity.ts';
 import { describeSource, type PreparationContext, Preparations } from './preparations.ts';
 import { Quotas } from './quotas.ts';
 import { type StartOptions, StartQueue } from './start-queue.ts';
 import { StderrFeed } from './stderr-feed.ts';
 
-export interface LocalLauncherOptions {
+export interface LocalLauncherOptions extends IdentityOptions {
 	readonly engine: Engine;
 	readonly log: Log;
 	readonly version: string;
@@ -50,24 +50,12 @@ export interface LocalLauncherOptions {
 	/** Absent: no fewer than of all together. */
 	readonly instancesPerServerMax?: number;
 	readonly startsPerMinuteMax?: number;
-	/** This deployment's id on its engine; found out where it is not given. */
-	readonly gatewayId: string | undefined;
-	/** What to call this deployment where nothing else names it: outside a container. */
-	readonly fallbackGatewayId: string;
-	/** The folder on the host that relative paths start from; found out where it is not given. */
-	readonly hostDir: string | undefined;
-	readonly fallbackHostDir: string;
 	/** Folders on the host, absolute or relative to hostDir, below which servers may be given folders. */
 	readonly mountRoots: readonly string[];
 	/** Where secrets of servers come from. */
 	readonly secrets: SecretsConfig;
 	/** The way to the egress role. Without one, servers that name hosts are not started. */
 	readonly egress?: EgressOptions;
-}
-
-interface Identity {
-	readonly gateway: string;
-	readonly hostDir: string;
 }
 
 /**
@@ -289,7 +277,7 @@ export class LocalLauncher implements Launcher {
 	}
 
 	#engineFound(): void {
-		const found = this.#identify();
+		const found = identify(this.#options.engine, this.#options);
 		this.#identity = found;
 		found.then(
 			async (identity) => {
@@ -302,15 +290,6 @@ export class LocalLauncher implements Launcher {
 				this.#options.log.warn('engine lost again', { code: toSlipwayError(error).code });
 			},
 		);
-	}
-
-	async #identify(): Promise<Identity> {
-		const { engine, gatewayId, hostDir, fallbackGatewayId, fallbackHostDir } = this.#options;
-		const self = gatewayId === undefined || hostDir === undefined ? await inspectSelf(engine) : undefined;
-		return {
-			gateway: gatewayId ?? self?.compose?.project ?? self?.containerName ?? fallbackGatewayId,
-			hostDir: hostDir ?? self?.compose?.folder ?? fallbackHostDir,
-		};
 	}
 
 	async #sweep(): Promise<void> {
