@@ -546,6 +546,24 @@ export const HEALTH_LIMITS = Object.freeze({
 	timeoutMs: 3_000,
 });
 
+/** The command line as a client of the gateway. */
+export const GATEWAY_CLIENT_LIMITS = Object.freeze({
+	/** A key of its own is good for so long, and is made good for as long again while the verb goes on. */
+	keyMs: 5 * 60_000,
+	keyRenewMs: 60_000,
+	/** In which the gateway must have seen a new key. */
+	keySeenMs: 5_000,
+	/** To connect, and to begin an answer. */
+	requestTimeoutMs: 30_000,
+	answerBytesMax: 32 * MIB,
+	/** Tools of one server, by pages. */
+	pagesMax: 64,
+	/** A stream of lines on which nothing comes for so long has broken off: more than one sign of life was missed. */
+	silenceMsMax: 45_000,
+	/** A configuration of a client that something is written into. */
+	configurationBytesMax: 4 * MIB,
+});
+
 /** The command line. */
 export const CLI_LIMITS = Object.freeze({
 	/** How often the line of a step that is under way is written over. */
