@@ -1,5 +1,5 @@
 /** One more server in the configuration of a client, and nothing else in it changed: comments, order and indentation stay. */
-import { applyEdits, type FormattingOptions, modify, type ParseError, parse } from 'jsonc-parser';
+import { findNodeAtLocation, getNodeValue, type Node, type ParseError, parseTree } from 'jsonc-parser';
 import { SlipwayError } from '../../errors.ts';
 import { type Configuration, toText } from './configurations.ts';
 
@@ -19,25 +19,59 @@ type Toml = Extract<Configuration, { format: 'toml' }>;
 
 function editJson(text: string, { entry, listed }: Json, replaces: boolean): string {
 	const errors: ParseError[] = [];
-	const file: unknown = parse(text, errors, { allowTrailingComma: true });
-	if (errors.length > 0 || !isObject(file)) throw refused('It is not a JSON object.');
+	const file = parseTree(text, errors, { allowTrailingComma: true });
+	if (errors.length > 0 || file?.type !== 'object') throw refused('It is not a JSON object.');
 	const [group = '', name = ''] = entry.path;
-	const servers = own(file, group) ?? {};
-	if (!isObject(servers)) throw refused(`Its \`${group}\` is not an object.`);
-	const known = own(servers, name);
-	if (known !== undefined && !replaces && JSON.stringify(known) !== JSON.stringify(entry.value)) throw taken(name);
-	const formattingOptions = formatOf(text);
-	const isSame = JSON.stringify(known) === JSON.stringify(entry.value);
-	let edited = isSame ? text : applyEdits(text, modify(text, [...entry.path], entry.value, { formattingOptions }));
-	if (listed === undefined) return edited;
-	const [path = ''] = listed.path;
-	const list = own(file, path) ?? [];
-	if (!Array.isArray(list)) throw refused(`Its \`${path}\` is not a list.`);
-	if (list.some((one: unknown) => isObject(one) && one['id'] === listed.value.id)) return edited;
-	const at = own(file, path) === undefined ? [path] : [path, list.length];
-	const value = own(file, path) === undefined ? [listed.value] : listed.value;
-	edited = applyEdits(edited, modify(edited, at, value, { formattingOptions, isArrayInsertion: true }));
-	return edited;
+	const servers = findNodeAtLocation(file, [group]);
+	if (servers !== undefined && servers.type !== 'object') throw refused(`Its \`${group}\` is not an object.`);
+	const known = findNodeAtLocation(file, [group, name]);
+	const isSame = known !== undefined && JSON.stringify(getNodeValue(known)) === JSON.stringify(entry.value);
+	if (known !== undefined && !isSame && !replaces) throw taken(name);
+	const style = styleOf(text);
+	const changes: Change[] = [];
+	if (known !== undefined) {
+		if (!isSame) changes.push({ at: known.offset, removed: known.length, put: toJson(entry.value, 2, style) });
+	} else if (servers !== undefined)
+		changes.push(first(servers, `${JSON.stringify(name)}: ${toJson(entry.value, 2, style)}`, 2, style));
+	else changes.push(first(file, `${JSON.stringify(group)}: ${toJson({ [name]: entry.value }, 1, style)}`, 1, style));
+	if (listed !== undefined) {
+		const [path = ''] = listed.path;
+		const list = findNodeAtLocation(file, [path]);
+		if (list !== undefined && list.type !== 'array') throw refused(`Its \`${path}\` is not a list.`);
+		const ids = list?.children?.map((one) => findNodeAtLocation(one, ['id'])?.value) ?? [];
+		if (list === undefined)
+			changes.push(
+				first(file, `${JSON.stringify(path)}: ${toJson([listed.value], 1, style)}`, 1, style, changes.length > 0),
+			);
+		else if (!ids.includes(listed.value.id)) changes.push(first(list, toJson(listed.value, 2, style), 2, style));
+	}
+	// From the end, so that no change moves the place of another.
+	changes.sort((one, other) => other.at - one.at);
+	return changes.reduce((all, { at, removed, put }) => all.slice(0, at) + put + all.slice(at + removed), text);
+}
+
+/** Something put at a place of a text, for so many characters that were there. */
+interface Change {
+	readonly at: number;
+	readonly removed: number;
+	readonly put: string;
+}
+
+interface Style {
+	/** One step of indentation. */
+	readonly indent: string;
+	readonly lineEnd: string;
+}
+
+/** As the first member of an object or list: so nothing that stands in it is touched. */
+function first({ offset, children = [] }: Node, put: string, depth: number, style: Style, isFollowed = false): Change {
+	const { indent, lineEnd } = style;
+	const after = children.length > 0 || isFollowed ? ',' : `${lineEnd}${indent.repeat(depth - 1)}`;
+	return { at: offset + 1, removed: 0, put: `${lineEnd}${indent.repeat(depth)}${put}${after}` };
+}
+
+function toJson(value: object, depth: number, { indent, lineEnd }: Style): string {
+	return JSON.stringify(value, null, indent).replaceAll('\n', `${lineEnd}${indent.repeat(depth)}`);
 }
 
 /** Tables may stand in any order, so one more goes to the end. What has the name in another form is left to people. */
@@ -55,17 +89,8 @@ function editToml(text: string, configuration: Toml): string {
 	return `${text.trimEnd()}${end}${end}${whole.replaceAll('\n', end)}`;
 }
 
-function formatOf(text: string): FormattingOptions {
-	const indent = /^([ \t]+)\S/m.exec(text)?.[1] ?? '  ';
-	return { insertSpaces: !indent.startsWith('\t'), tabSize: indent.length, eol: text.includes('\r\n') ? '\r\n' : '\n' };
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-	return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function own(object: Readonly<Record<string, unknown>>, name: string): unknown {
-	return Object.hasOwn(object, name) ? object[name] : undefined;
+function styleOf(text: string): Style {
+	return { indent: /^([ \t]+)\S/m.exec(text)?.[1] ?? '  ', lineEnd: text.includes('\r\n') ? '\r\n' : '\n' };
 }
 
 function refused(reason: string): SlipwayError {
