@@ -700,7 +700,7 @@ export const ERRORS = Object.freeze({
 		RPC_CODES.unauthenticated,
 		'error',
 		'There is no key to ask the gateway with.',
-		'Name a file that holds one: `--key-file`, or SLIPWAY_API_KEY_FILE. Beside the data of the gateway (SLIPWAY_DATA) none is needed.',
+		'Name a file that holds one: `--key-file`, or SLIPWAY_API_KEY_FILE. Beside the data of a gateway that was started once (SLIPWAY_DATA) none is needed.',
 	),
 	SLIPWAY_CATALOG_INVALID: row(
 		500,
