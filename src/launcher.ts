@@ -1,5 +1,4 @@
 /** The launcher: everything that needs the Docker socket, put together. It faces no network. */
-import { hostname } from 'node:os';
 import { loadCatalog } from './catalog/load.ts';
 import { watchCatalog } from './catalog/watch.ts';
 import type { Config } from './config.ts';
@@ -7,6 +6,7 @@ import { Engine } from './docker/engine.ts';
 import { EgressDoor, LinkedGate } from './egress/link.ts';
 import { LocalGate } from './egress/local-gate.ts';
 import type { EgressOptions } from './launcher/egress.ts';
+import { gatewayIdOfPort } from './launcher/identity.ts';
 import { LocalLauncher } from './launcher/local.ts';
 import { LauncherServer } from './launcher/server.ts';
 import type { Log } from './log.ts';
@@ -54,10 +54,7 @@ export async function startLauncher({
 		instancesPerServerMax: config.instancesPerServerMax,
 		startsPerMinuteMax: config.startsPerMinuteMax,
 		gatewayId: config.gatewayId,
-		// One port of one host has one gateway.
-		fallbackGatewayId: `${hostname()
-			.toLowerCase()
-			.replace(/[^a-z0-9_-]/g, '-')}-${config.port}`,
+		fallbackGatewayId: gatewayIdOfPort(config.port),
 		hostDir: config.hostDir,
 		fallbackHostDir: workDir,
 		mountRoots: config.mountRoots,

@@ -3,7 +3,8 @@
  * The edge of the process: arguments, environment, signals and exit codes. The only file that touches `process`.
  */
 import { readFileSync, statSync } from 'node:fs';
-import type { Invocation } from './cli/invocation.ts';
+import { explainFailure } from './cli/failure.ts';
+import type { Invocation, Surface } from './cli/invocation.ts';
 import { SlipwayError } from './errors.ts';
 import { DRAIN_LIMITS } from './limits.ts';
 
@@ -22,7 +23,7 @@ interface Verb {
 	 */
 	readonly asRoot?: true;
 	/** Loaded when it is asked for, so that a health check does not load a gateway. */
-	readonly load: () => Promise<(invocation: Invocation) => Promise<ExitCode>>;
+	readonly load: () => Promise<((invocation: Invocation) => Promise<ExitCode>) & { readonly options?: object }>;
 }
 
 const ROLES: Readonly<Record<Role, Pick<Verb, 'does' | 'takes'>>> = {
@@ -33,6 +34,31 @@ const ROLES: Readonly<Record<Role, Pick<Verb, 'does' | 'takes'>>> = {
 };
 
 const VERBS: Readonly<Record<string, Verb>> = {
+	status: {
+		does: 'what runs, what is wrong, and the next step',
+		takes: '[--json]',
+		load: async () => (await import('./cli/status.ts')).status,
+	},
+	list: {
+		does: 'the servers of the catalog, as the gateway has it',
+		takes: '[--json]',
+		load: async () => (await import('./cli/list.ts')).list,
+	},
+	call: {
+		does: 'calls a tool, or lists the tools of a server',
+		takes: '<server> [tool] [key=value…]',
+		load: async () => (await import('./cli/call.ts')).call,
+	},
+	logs: {
+		does: 'what servers write on stderr',
+		takes: '[server] [-f] [--tail n]',
+		load: async () => (await import('./cli/logs.ts')).logs,
+	},
+	clients: {
+		does: 'prints or writes the configuration of a client',
+		takes: '[client] [--server s] [--write file]',
+		load: async () => (await import('./cli/clients.ts')).clients,
+	},
 	check: {
 		does: 'reads a catalog and says what is wrong with it',
 		takes: '[path] [--json]',
@@ -64,6 +90,11 @@ const VERBS: Readonly<Record<string, Verb>> = {
 		// Of a role, as the user of that role.
 		asRoot: true,
 		load: async () => (await import('./cli/health.ts')).health,
+	},
+	completion: {
+		does: 'what a shell completes',
+		takes: '<bash | zsh | fish>',
+		load: async () => (await import('./cli/completion.ts')).completionOf(VERBS),
 	},
 	version: {
 		does: 'the version',
@@ -112,14 +143,44 @@ async function run(word: string | undefined, invocation: Invocation): Promise<Ex
 	return (await verb.load())(invocation);
 }
 
-/** Where this is root and the data folder is somebody else's, goes on as that one, for good. */
-function stepDown(dataDir: string | undefined): void {
-	if (dataDir === undefined || process.getuid?.() !== 0) return;
+/** Whose the data folder is, where this is root and that is somebody else. */
+function findOwner(dataDir: string | undefined): number | undefined {
+	if (dataDir === undefined || process.getuid?.() !== 0) return undefined;
 	const { uid = 0 } = statSync(dataDir, { throwIfNoEntry: false }) ?? {};
-	if (uid === 0) return;
+	return uid === 0 ? undefined : uid;
+}
+
+/** Goes on as the owner of the data folder, for good. */
+function stepDown(dataDir: string | undefined): void {
+	const uid = findOwner(dataDir);
+	if (uid === undefined) return;
 	process.setgroups?.([]);
 	process.setgid?.(uid);
 	process.setuid?.(uid);
+}
+
+/** The same for as long as something takes. */
+async function asOwner<Result>(act: () => Promise<Result>): Promise<Result> {
+	const uid = findOwner(process.env['SLIPWAY_DATA']);
+	if (uid === undefined) return act();
+	process.setegid?.(uid);
+	process.seteuid?.(uid);
+	try {
+		return await act();
+	} finally {
+		process.seteuid?.(0);
+		process.setegid?.(0);
+	}
+}
+
+function surfaceOf(stream: NodeJS.WriteStream): Surface {
+	return {
+		isTerminal: stream.isTTY === true,
+		get columns() {
+			return stream.columns ?? 80;
+		},
+		write: (text) => void stream.write(text),
+	};
 }
 
 function die(error: unknown): never {
@@ -163,11 +224,14 @@ try {
 		input: () => process.stdin,
 		version,
 		print: (text) => process.stdout.write(`${text}\n`),
+		out: surfaceOf(process.stdout),
+		err: surfaceOf(process.stderr),
+		asOwner,
 		...listenForSignals(),
 	});
 } catch (error) {
 	if (error instanceof SlipwayError) {
-		process.stderr.write(`slipway: ${error.message}\n${error.row.nextStep}\n`);
+		process.stderr.write(`${explainFailure(error)}\n`);
 		process.exitCode = 1;
 	} else if (error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')) {
 		process.stderr.write(`slipway: ${error.message}\n\n${HELP}\n`);

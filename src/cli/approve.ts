@@ -1,5 +1,4 @@
 /** `slipway approve`: definitions of tools that wait for a person. It works on the store itself, as `slipway keys` does. */
-import { parseArgs } from 'node:util';
 import type { Act } from '../audit/record.ts';
 import { readConfig } from '../config.ts';
 import { approvePins, describeApproval, forgetPins, listPins, type PinTold } from '../http/pin-admin.ts';
@@ -7,6 +6,7 @@ import { visible } from '../mcp/definition.ts';
 import { openSqliteStore } from '../store/sqlite.ts';
 import { audited, UNRECORDED } from './audited.ts';
 import type { Invocation } from './invocation.ts';
+import { type Asked, defineVerb } from './verb.ts';
 
 const HELP = `slipway approve [server] [tool] [options]
 
@@ -28,20 +28,19 @@ const OPTIONS = {
 	hash: { type: 'string' },
 	pins: { type: 'boolean' },
 	forget: { type: 'boolean' },
-	json: { type: 'boolean' },
-	help: { type: 'boolean', short: 'h' },
 } as const;
 
-export async function approve({ args, environment, print }: Invocation): Promise<0 | 1 | 2> {
-	const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options: OPTIONS });
+export const approve = defineVerb({ help: HELP, options: OPTIONS, run });
+
+async function run(
+	{ values, positionals }: Asked<typeof OPTIONS>,
+	{ environment, print }: Invocation,
+): Promise<0 | 'misused'> {
 	const [server, tool, ...rest] = positionals;
 	const { all = false, pins = false, forget = false, hash: shownHash } = values;
 	const verbs = [tool !== undefined, all, pins, forget].filter(Boolean).length;
 	const isMisused = (all || forget) && server === undefined;
-	if (values.help || verbs > 1 || isMisused || rest.length > 0 || (shownHash !== undefined && tool === undefined)) {
-		print(HELP);
-		return values.help ? 0 : 2;
-	}
+	if (verbs > 1 || isMisused || rest.length > 0 || (shownHash !== undefined && tool === undefined)) return 'misused';
 	const config = readConfig(environment);
 	const store = openSqliteStore(config.dataDir);
 	const record = async <Result>(act: Omit<Act<Result>, 'event'>): Promise<Result> => {

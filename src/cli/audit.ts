@@ -1,10 +1,10 @@
 /** `slipway audit`: whether what was recorded is whole, and what it says. */
-import { parseArgs } from 'node:util';
 import { CHAINS, type ChainedRecord, type ChainName, parseRecord } from '../audit/chain.ts';
 import { listFiles, readFiles } from '../audit/files.ts';
 import { type Verdict, verifyChain } from '../audit/verify.ts';
 import { readConfig } from '../config.ts';
 import type { Invocation } from './invocation.ts';
+import { type Asked, defineVerb } from './verb.ts';
 
 const HELP = `slipway audit <verify | show | tail> [options]
 
@@ -14,7 +14,7 @@ const HELP = `slipway audit <verify | show | tail> [options]
   tail              the last of them
     --principal p     of one caller
     --server s        of one server
-    --event e         of one kind: call, refused, session, key, approval, secret, catalog, start, stop
+    --event e         of one kind: call, refused, session, server, key, approval, secret, catalog, start, stop
     --since 2h        from then on: days (d), hours (h), minutes (m), or a time like 2027-01-31T00:00:00Z
     --lines 20        so many at most, the last ones
 
@@ -32,24 +32,19 @@ const OPTIONS = {
 	event: { type: 'string' },
 	since: { type: 'string' },
 	lines: { type: 'string' },
-	json: { type: 'boolean' },
-	help: { type: 'boolean', short: 'h' },
 } as const;
 
-export async function audit({ args, environment, print }: Invocation): Promise<0 | 1 | 2> {
-	const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options: OPTIONS });
+export const audit = defineVerb({ help: HELP, options: OPTIONS, run });
+
+async function run(
+	{ values, positionals }: Asked<typeof OPTIONS>,
+	{ environment, print }: Invocation,
+): Promise<0 | 1 | 'misused'> {
 	const [action, ...rest] = positionals;
-	if (values.help) {
-		print(HELP);
-		return 0;
-	}
 	const sinceMs = timeOf(values.since);
 	const lines = Number(values.lines ?? (action === 'tail' ? TAIL_LINES : Number.POSITIVE_INFINITY));
 	const isKnown = action === 'verify' || action === 'show' || action === 'tail';
-	if (!isKnown || rest.length > 0 || Number.isNaN(sinceMs) || !(lines > 0)) {
-		print(HELP);
-		return 2;
-	}
+	if (!isKnown || rest.length > 0 || Number.isNaN(sinceMs) || !(lines > 0)) return 'misused';
 	const { folder } = readConfig(environment).audit;
 	if (action === 'verify') return verify(folder, values, print);
 	const wanted = { ...values, sinceMs };

@@ -1,5 +1,4 @@
 /** `slipway keys`: who may call, and what. It works on the store itself, and a gateway that runs sees it within a moment. */
-import { parseArgs } from 'node:util';
 import { readConfig } from '../config.ts';
 import { SlipwayError } from '../errors.ts';
 import {
@@ -15,6 +14,8 @@ import { bytesOf } from '../sizes.ts';
 import { openSqliteStore } from '../store/sqlite.ts';
 import { audited, UNRECORDED } from './audited.ts';
 import type { Invocation } from './invocation.ts';
+import { formatTable } from './terminal.ts';
+import { type Asked, defineVerb } from './verb.ts';
 
 const HELP = `slipway keys <create | list | rotate | revoke> [name] [options]
 
@@ -51,22 +52,17 @@ const OPTIONS = {
 	containers: { type: 'string' },
 	bytes: { type: 'string' },
 	expires: { type: 'string' },
-	json: { type: 'boolean' },
-	help: { type: 'boolean', short: 'h' },
 } as const;
 
-export async function keys({ args, environment, print }: Invocation): Promise<0 | 1 | 2> {
-	const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options: OPTIONS });
+export const keys = defineVerb({ help: HELP, options: OPTIONS, run });
+
+async function run(
+	{ values, positionals }: Asked<typeof OPTIONS>,
+	{ environment, print }: Invocation,
+): Promise<0 | 'misused'> {
 	const [action, name, ...rest] = positionals;
 	const needsName = action === 'create' || action === 'rotate' || action === 'revoke';
-	if (values.help) {
-		print(HELP);
-		return 0;
-	}
-	if ((!needsName && action !== 'list') || needsName !== (name !== undefined) || rest.length > 0) {
-		print(HELP);
-		return 2;
-	}
+	if ((!needsName && action !== 'list') || needsName !== (name !== undefined) || rest.length > 0) return 'misused';
 	const config = readConfig(environment);
 	const store = openSqliteStore(config.dataDir);
 	try {
@@ -172,14 +168,5 @@ function table(views: readonly KeyView[]): string {
 		createdAt,
 		expired ? 'expired' : (expiresAt ?? 'never'),
 	]);
-	const all = [['NAME', 'SCOPES', 'MADE', 'EXPIRES'], ...rows];
-	const widths = [0, 1, 2, 3].map((column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
-	return all
-		.map((row) =>
-			row
-				.map((cell, column) => cell.padEnd(widths[column] ?? 0))
-				.join('  ')
-				.trimEnd(),
-		)
-		.join('\n');
+	return formatTable([['NAME', 'SCOPES', 'MADE', 'EXPIRES'], ...rows]);
 }

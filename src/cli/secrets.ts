@@ -1,5 +1,4 @@
 /** `slipway secrets`: the encrypted store. It works on the store itself, and a launcher that runs sees it within a moment. */
-import { parseArgs } from 'node:util';
 import { readConfig } from '../config.ts';
 import { SlipwayError } from '../errors.ts';
 import { SECRET_NAME_PATTERN } from '../ids.ts';
@@ -8,6 +7,7 @@ import { listSealed, removeSealed, writeSealed } from '../secrets/sealed-store.t
 import { withoutLastNewline } from '../secrets/value.ts';
 import { audited, UNRECORDED } from './audited.ts';
 import type { Invocation } from './invocation.ts';
+import { type Asked, defineVerb } from './verb.ts';
 
 const HELP = `slipway secrets <set | list | remove> [name] [--json]
 
@@ -18,22 +18,12 @@ const HELP = `slipway secrets <set | list | remove> [name] [--json]
 They are encrypted with the key in the file of SLIPWAY_SECRETS_KEY_FILE (openssl rand -hex 32), in the folder of
 SLIPWAY_SECRETS_STORE. Files and variables of the launcher come before them: docs/secrets.md.`;
 
-export async function secrets({ args, environment, print, input }: Invocation): Promise<0 | 1 | 2> {
-	const { values, positionals } = parseArgs({
-		args: [...args],
-		allowPositionals: true,
-		options: { json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
-	});
+export const secrets = defineVerb({ help: HELP, run });
+
+async function run({ values, positionals }: Asked, { environment, print, input }: Invocation): Promise<0 | 'misused'> {
 	const [action, name, ...rest] = positionals;
-	if (values.help) {
-		print(HELP);
-		return 0;
-	}
 	const needsName = action === 'set' || action === 'remove';
-	if ((!needsName && action !== 'list') || needsName !== (name !== undefined) || rest.length > 0) {
-		print(HELP);
-		return 2;
-	}
+	if ((!needsName && action !== 'list') || needsName !== (name !== undefined) || rest.length > 0) return 'misused';
 	const config = readConfig(environment);
 	const { storeDir, keyFile } = config.secrets;
 	const store = { folder: storeDir, keyFile };

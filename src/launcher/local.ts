@@ -16,7 +16,6 @@ import { type Engine, explainRefusal } from '../docker/engine.ts';
 import { ensureImage, type PreparedImage } from '../docker/images.ts';
 import { ensureNpmImage } from '../docker/npm-image.ts';
 import { OomWatch } from '../docker/oom-watch.ts';
-import { inspectSelf } from '../docker/self.ts';
 import { buildSpec, type MountVolume } from '../docker/spec.ts';
 import { sweep } from '../docker/sweep.ts';
 import { ensureRootVolume, ensureVolumes } from '../docker/volumes.ts';
@@ -25,13 +24,23 @@ import type { InstanceId, ServerName } from '../ids.ts';
 import { ENGINE_LIMITS, INSTANCE_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import { Secrets, type ServerSecrets } from '../secrets/secrets.ts';
-import type { InstanceReport, Launcher, LauncherState, Preparation, ServerView } from './contract.ts';
+import type {
+	InstanceReport,
+	Launcher,
+	LauncherState,
+	Preparation,
+	ServerView,
+	StderrListener,
+	StderrWish,
+} from './contract.ts';
 import { EgressNetworks, type EgressOptions } from './egress.ts';
+import { type Identity, type IdentityOptions, identify } from './identity.ts';
 import { describeSource, type PreparationContext, Preparations } from './preparations.ts';
 import { Quotas } from './quotas.ts';
 import { type StartOptions, StartQueue } from './start-queue.ts';
+import { StderrFeed } from './stderr-feed.ts';
 
-export interface LocalLauncherOptions {
+export interface LocalLauncherOptions extends IdentityOptions {
 	readonly engine: Engine;
 	readonly log: Log;
 	readonly version: string;
@@ -41,24 +50,12 @@ export interface LocalLauncherOptions {
 	/** Absent: no fewer than of all together. */
 	readonly instancesPerServerMax?: number;
 	readonly startsPerMinuteMax?: number;
-	/** This deployment's id on its engine; found out where it is not given. */
-	readonly gatewayId: string | undefined;
-	/** What to call this deployment where nothing else names it: outside a container. */
-	readonly fallbackGatewayId: string;
-	/** The folder on the host that relative paths start from; found out where it is not given. */
-	readonly hostDir: string | undefined;
-	readonly fallbackHostDir: string;
 	/** Folders on the host, absolute or relative to hostDir, below which servers may be given folders. */
 	readonly mountRoots: readonly string[];
 	/** Where secrets of servers come from. */
 	readonly secrets: SecretsConfig;
 	/** The way to the egress role. Without one, servers that name hosts are not started. */
 	readonly egress?: EgressOptions;
-}
-
-interface Identity {
-	readonly gateway: string;
-	readonly hostDir: string;
 }
 
 /**
@@ -72,6 +69,7 @@ export class LocalLauncher implements Launcher {
 	readonly #books = new Set<string>();
 	readonly #live = new Map<InstanceId, ContainerChannel>();
 	readonly #ended: InstanceReport[] = [];
+	readonly #stderr = new StderrFeed();
 	readonly #preparations: Preparations;
 	readonly #listeners = new Set<(state: LauncherState) => void>();
 	readonly #stopping = new AbortController();
@@ -207,6 +205,11 @@ export class LocalLauncher implements Launcher {
 		return [...live.reverse(), ...this.#ended];
 	}
 
+	stderr(wish: StderrWish, onLines: StderrListener): Promise<void> {
+		const signal = AbortSignal.any([wish.signal, this.#stopping.signal]);
+		return this.#stderr.follow({ ...wish, signal }, this.#ended, onLines);
+	}
+
 	async stop(): Promise<void> {
 		this.#stopping.abort(new SlipwayError('SLIPWAY_DRAINING'));
 		clearInterval(this.#sweepTimer);
@@ -274,7 +277,7 @@ export class LocalLauncher implements Launcher {
 	}
 
 	#engineFound(): void {
-		const found = this.#identify();
+		const found = identify(this.#options.engine, this.#options);
 		this.#identity = found;
 		found.then(
 			async (identity) => {
@@ -287,15 +290,6 @@ export class LocalLauncher implements Launcher {
 				this.#options.log.warn('engine lost again', { code: toSlipwayError(error).code });
 			},
 		);
-	}
-
-	async #identify(): Promise<Identity> {
-		const { engine, gatewayId, hostDir, fallbackGatewayId, fallbackHostDir } = this.#options;
-		const self = gatewayId === undefined || hostDir === undefined ? await inspectSelf(engine) : undefined;
-		return {
-			gateway: gatewayId ?? self?.compose?.project ?? self?.containerName ?? fallbackGatewayId,
-			hostDir: hostDir ?? self?.compose?.folder ?? fallbackHostDir,
-		};
 	}
 
 	async #sweep(): Promise<void> {
@@ -436,6 +430,7 @@ export class LocalLauncher implements Launcher {
 	#enter(channel: ContainerChannel): void {
 		const { instance, server, startedAt } = channel;
 		this.#live.set(instance, channel);
+		this.#stderr.add(channel);
 		this.#changed();
 		void channel.ended.then(async ({ cause, exitCode, stderr }) => {
 			this.#live.delete(instance);

@@ -13,6 +13,7 @@ import { check } from '../../src/cli/check.ts';
 import { SlipwayError } from '../../src/errors.ts';
 import type { ServerName } from '../../src/ids.ts';
 import { CATALOG_LIMITS } from '../../src/limits.ts';
+import { invocationOf } from '../support/invocation.ts';
 
 const SHIPPED = new URL('../../catalog/', import.meta.url).pathname;
 
@@ -769,17 +770,7 @@ test('check tells of the servers, and of the groups where there are some', async
 	const tell = async (catalog: object, ...options: readonly string[]): Promise<string> => {
 		await writeFile(join(folder, 'catalog.json'), JSON.stringify(catalog));
 		const printed: string[] = [];
-		const { signal } = new AbortController();
-		const code = await check({
-			args: [folder, ...options],
-			environment: {},
-			workDir: folder,
-			input: () => process.stdin,
-			version: 'test',
-			print: (text) => void printed.push(text),
-			stopping: signal,
-			hurry: signal,
-		});
+		const code = await check(invocationOf([folder, ...options], { print: (text) => void printed.push(text) }));
 		assert.equal(code, 0);
 		return printed.join('\n');
 	};

@@ -28,6 +28,7 @@ import { findSecret } from '../../src/secrets/sources.ts';
 import { examineValue, withoutLastNewline } from '../../src/secrets/value.ts';
 import { assertWhole, recordsIn } from '../support/audit-files.ts';
 import { NO_SECRETS, server } from '../support/fixtures.ts';
+import { invocationOf } from '../support/invocation.ts';
 
 const ROOT = mkdtempSync(join(tmpdir(), 'slipway-secrets-'));
 after(() => rmSync(ROOT, { recursive: true }));
@@ -385,6 +386,14 @@ function auditOf({ keyFile }: ReturnType<typeof newStore>): string {
 	return join(dirname(keyFile), 'audit');
 }
 
+function environmentOf(store: ReturnType<typeof newStore>): Record<string, string> {
+	return {
+		SLIPWAY_SECRETS_STORE: store.folder,
+		SLIPWAY_SECRETS_KEY_FILE: store.keyFile,
+		SLIPWAY_AUDIT_DIR: auditOf(store),
+	};
+}
+
 interface Ran {
 	readonly code: number;
 	readonly printed: string;
@@ -392,21 +401,13 @@ interface Ran {
 
 async function run(store: ReturnType<typeof newStore>, args: readonly string[], input = ''): Promise<Ran> {
 	const printed: string[] = [];
-	const { signal } = new AbortController();
-	const code = await secretsVerb({
-		args,
-		environment: {
-			SLIPWAY_SECRETS_STORE: store.folder,
-			SLIPWAY_SECRETS_KEY_FILE: store.keyFile,
-			SLIPWAY_AUDIT_DIR: auditOf(store),
-		},
-		workDir: ROOT,
-		version: 'test',
-		input: () => Readable.from([Buffer.from(input)]),
-		print: (text) => void printed.push(text),
-		stopping: signal,
-		hurry: signal,
-	});
+	const code = await secretsVerb(
+		invocationOf(args, {
+			environment: environmentOf(store),
+			input: () => Readable.from([Buffer.from(input)]),
+			print: (text) => void printed.push(text),
+		}),
+	);
 	return { code, printed: printed.join('\n') };
 }
 
@@ -452,22 +453,8 @@ test('what the command line does to the store is recorded, and how it ended, and
 test('a terminal is not read from: it would show the value', async () => {
 	const store = newStore();
 	const terminal = Object.assign(Readable.from([Buffer.from('canary-value')]), { isTTY: true });
-	const { signal } = new AbortController();
 	await assert.rejects(
-		secretsVerb({
-			args: ['set', 'token'],
-			environment: {
-				SLIPWAY_SECRETS_STORE: store.folder,
-				SLIPWAY_SECRETS_KEY_FILE: store.keyFile,
-				SLIPWAY_AUDIT_DIR: auditOf(store),
-			},
-			workDir: ROOT,
-			version: 'test',
-			input: () => terminal,
-			print: () => undefined,
-			stopping: signal,
-			hurry: signal,
-		}),
+		secretsVerb(invocationOf(['set', 'token'], { environment: environmentOf(store), input: () => terminal })),
 		/Give the value on standard input/,
 	);
 	assert.deepEqual(listSealed(store), []);
