@@ -369,6 +369,8 @@ export const CATALOG_LIMITS = Object.freeze({
 	groupsMax: 64,
 	/** A group may have every server. */
 	serversPerGroupMax: SERVERS_MAX,
+	/** Of the hash of a field. */
+	fingerprintCharsMax: 16,
 	reloadDelayMs: 200,
 	/** Bind mounts of single files and some network disks send no events; the file's state is looked at too. */
 	pollIntervalMs: 2_000,

@@ -9,7 +9,7 @@ import { type ApiRoute, type Asked, jsonRoute } from './api-route.ts';
 import type { DoAct } from './audited-acts.ts';
 import { LINES_TYPE, type LogStreams } from './log-streams.ts';
 import { describeGroups, describeServers, type StatusDependencies } from './status.ts';
-import { catalogTold, groupsTold, linesTold, lineTold, restartTold, serversTold, serverTold } from './told.ts';
+import { catalogWholeTold, groupsTold, linesTold, lineTold, restartTold, serversTold, serverTold } from './told.ts';
 
 export interface ServersApiDependencies {
 	readonly status: StatusDependencies;
@@ -125,10 +125,12 @@ export function serversApi({ status, logs, restart, act, door }: ServersApiDepen
 		jsonRoute({
 			method: 'get',
 			path: '/api/catalog',
-			summary: 'Which state of the catalog counts, and what is wrong with the file.',
+			summary:
+				'Which state of the catalog counts, what is wrong with the file, and what another one would have to differ from.',
 			says: 'The state.',
-			told: catalogTold,
-			handle: () => launcher.state.catalog,
+			told: catalogWholeTold,
+			errors: ['SLIPWAY_LAUNCHER_UNREACHABLE'],
+			handle: async () => ({ ...(await launcher.fingerprints()), ...launcher.state.catalog }),
 		}),
 	];
 }

@@ -177,6 +177,14 @@ export const catalogTold = z
 	})
 	.meta({ id: 'Catalog' });
 
+const fingerprint = z.record(z.string(), z.string());
+export const catalogWholeTold = catalogTold
+	.extend({
+		servers: z.record(z.string(), fingerprint).describe('A hash for each field of each server.'),
+		groups: fingerprint.describe('A hash for the members of each group.'),
+	})
+	.meta({ id: 'CatalogWhole' });
+
 export const statusTold = z
 	.object({
 		version: z.string(),

@@ -1,9 +1,11 @@
 /** The gateway's end of the seam: a Launcher that is another process. */
+
 import { Agent, type IncomingMessage, request } from 'node:http';
 import type { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { json } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Fingerprints } from '../catalog/difference.ts';
 import type { Channel, InstanceEnd, Patience } from '../channel.ts';
 import { type ErrorRecord, fromErrorRecord, SlipwayError } from '../errors.ts';
 import type { InstanceId, ServerName } from '../ids.ts';
@@ -94,6 +96,10 @@ export class RemoteLauncher implements Launcher {
 
 	async report(): Promise<readonly InstanceReport[]> {
 		return this.#ask('GET', PATHS.report);
+	}
+
+	async fingerprints(): Promise<Fingerprints> {
+		return this.#ask('GET', PATHS.fingerprints);
 	}
 
 	async stderr(wish: StderrWish, onLines: StderrListener): Promise<void> {

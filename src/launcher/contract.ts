@@ -5,6 +5,7 @@
  * Two implementations: local.ts (in one process, role `all`) and client.ts with server.ts (a unix socket).
  */
 import type { Isolation, Replicas, Server } from '../catalog/catalog.ts';
+import type { Fingerprints } from '../catalog/difference.ts';
 import type { Channel, InstanceEnd } from '../channel.ts';
 import type { EngineState } from '../docker/engine.ts';
 import type { EgressDenial } from '../egress/contract.ts';
@@ -143,6 +144,8 @@ export interface Launcher {
 	launch(server: ServerName, signal: AbortSignal, caller: string): Promise<Channel>;
 	/** The Instances, live and lately ended. Rejects with SLIPWAY_LAUNCHER_UNREACHABLE. */
 	report(): Promise<readonly InstanceReport[]>;
+	/** What the catalog says of servers and groups, as hashes. Rejects with SLIPWAY_LAUNCHER_UNREACHABLE. */
+	fingerprints(): Promise<Fingerprints>;
 	/**
 	 * What Instances write on stderr. Resolves when all that was wanted is told, or `signal` is aborted. Rejects with
 	 * SLIPWAY_LAUNCHER_UNREACHABLE, also when that comes to be so.

@@ -7,6 +7,7 @@ import { randomUUID } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { posix } from 'node:path';
 import type { Catalog, Server, Source } from '../catalog/catalog.ts';
+import { type Fingerprints, fingerprintsOf } from '../catalog/difference.ts';
 import { hashEntry } from '../catalog/entry-hash.ts';
 import { resolveMount } from '../catalog/mounts.ts';
 import type { Channel } from '../channel.ts';
@@ -193,6 +194,10 @@ export class LocalLauncher implements Launcher {
 			either.throwIfAborted();
 			throw withServer(toSlipwayError(explainRefusal(cause)), name);
 		}
+	}
+
+	async fingerprints(): Promise<Fingerprints> {
+		return fingerprintsOf(this.#catalog);
 	}
 
 	async report(): Promise<readonly InstanceReport[]> {

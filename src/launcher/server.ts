@@ -99,6 +99,10 @@ export class LauncherServer {
 				this.#count(request.socket, this.#reports);
 				return sendJson(response, 200, await this.#options.launcher.report());
 			}
+			if (url === PATHS.fingerprints && request.method === 'GET') {
+				this.#count(request.socket, this.#reports);
+				return sendJson(response, 200, await this.#options.launcher.fingerprints());
+			}
 			const [, tail, follow, of] = ROUTES.stderr.exec(url) ?? [];
 			if (tail !== undefined && request.method === 'GET') {
 				this.#count(request.socket, this.#stderrFollowers);

@@ -3,6 +3,7 @@
  *
  *   GET  /v1/state                    the state, one JSON a line, pushed at every change and as a heartbeat
  *   GET  /v1/report                   the Instances, as JSON
+ *   GET  /v1/fingerprints             what the catalog says, as hashes, as JSON
  *   GET  /v1/stderr?…                 what servers write on stderr, one line of it as JSON a line; an end where it is not followed
  *   POST /v1/launch/<server>          Upgrade: 101 with the Instance's id and spec, then its stdin and stdout as they are. Says for
  *                                     whom in a header, in at most LAUNCHER_LIMITS.callerCharsMax characters
@@ -20,6 +21,7 @@ export const CALLER_HEADER = 'slipway-caller';
 export const PATHS = Object.freeze({
 	state: '/v1/state',
 	report: '/v1/report',
+	fingerprints: '/v1/fingerprints',
 	stderr: ({ server, tail, follow }: { readonly server?: string; readonly tail: number; readonly follow: boolean }) =>
 		`/v1/stderr?tail=${tail}&follow=${follow}${server === undefined ? '' : `&server=${server}`}`,
 	launch: (server: string) => `/v1/launch/${encodeURIComponent(server)}`,

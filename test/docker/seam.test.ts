@@ -216,6 +216,7 @@ test('a gateway that goes away while it waits takes its wish along', async () =>
 			return new Promise((__, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
 		},
 		report: async () => [],
+		fingerprints: async () => ({ servers: {}, groups: {} }),
 		stderr: async () => undefined,
 		stop: async () => undefined,
 	};

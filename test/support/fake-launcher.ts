@@ -1,6 +1,8 @@
 /** A Launcher without an engine: its Instances are pairs of streams in memory, and the test is the server. */
+
 import { randomUUID } from 'node:crypto';
 import { type Duplex, duplexPair } from 'node:stream';
+import type { Fingerprints } from '../../src/catalog/difference.ts';
 import type { Channel, InstanceEnd, Patience } from '../../src/channel.ts';
 import type { InstanceId, ServerName } from '../../src/ids.ts';
 import type {
@@ -179,6 +181,8 @@ export class FakeLauncher implements Launcher {
 	/** An Instance that was on its way comes all the same when its launch is aborted. */
 	abortComesTooLate = false;
 	reports: InstanceReport[] = [];
+	/** What the catalog says. */
+	known: Fingerprints = { servers: {}, groups: {} };
 	/** Awaited before an Instance is there: a test delays or refuses a launch with it. */
 	beforeLaunch: (server: ServerName) => Promise<void> | void = () => undefined;
 
@@ -228,6 +232,10 @@ export class FakeLauncher implements Launcher {
 
 	#find(server: ServerName): ServerView | undefined {
 		return this.state.servers.find(({ name }) => name === server);
+	}
+
+	async fingerprints(): Promise<Fingerprints> {
+		return this.known;
 	}
 
 	async report(): Promise<readonly InstanceReport[]> {

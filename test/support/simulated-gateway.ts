@@ -271,6 +271,7 @@ export class SimulatedGateway {
 			},
 			subscribe: () => launcher.subscribe(),
 			report: () => launcher.report(),
+			fingerprints: () => launcher.fingerprints(),
 			stderr: () => launcher.stderr(),
 			stop: () => launcher.stop(),
 			launch: async (server, signal, caller) => {

@@ -4,7 +4,9 @@
  *
  * It knows nothing of leases: whoever launches has to be asked what an Instance is for.
  */
+
 import type { Isolation, Replicas } from '../../src/catalog/catalog.ts';
+import type { Fingerprints } from '../../src/catalog/difference.ts';
 import type { InstanceEnd, Patience } from '../../src/channel.ts';
 import { type ErrorCode, SlipwayError } from '../../src/errors.ts';
 import type { ServerName } from '../../src/ids.ts';
@@ -248,6 +250,10 @@ export class SimulatedLauncher implements Launcher {
 		const either = AbortSignal.any([signal, contact]);
 		await this.#waitForImage(entry, either);
 		return this.#queue.run(() => this.#startWithinBound(entry, signal, contact), { caller, signal: either });
+	}
+
+	async fingerprints(): Promise<Fingerprints> {
+		return { servers: {}, groups: {} };
 	}
 
 	async report(): Promise<readonly InstanceReport[]> {
