@@ -679,6 +679,22 @@ export const ERRORS = Object.freeze({
 		'The catalog is wrong.',
 		'Correct the place that the message names; catalog.schema.json helps an editor to.',
 	),
+
+	// What an edit of the catalog cannot do.
+	SLIPWAY_CATALOG_UNWRITABLE: row(
+		500,
+		RPC_CODES.internal,
+		'error',
+		'The catalog cannot be written.',
+		'See `data.reason`; the catalog is as it was.',
+	),
+	SLIPWAY_IMPORT_INVALID: row(
+		400,
+		RPC_CODES.invalidParams,
+		'info',
+		'The text is no configuration that can be imported.',
+		'Correct the place that the message names, or say which format it is.',
+	),
 });
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -393,6 +393,32 @@ export const CATALOG_LIMITS = Object.freeze({
 	toolPatternCharsMax: 128,
 });
 
+/** The catalog as programs write it. */
+export const EDIT_LIMITS = Object.freeze({
+	/** How long somebody waits while another program writes, and how often it is looked whether that is over. */
+	lockTimeoutMs: 5_000,
+	lockPollMs: 20,
+	/** Somebody who takes no lock may write at the same moment; the edit is made anew so often. */
+	triesMax: 5,
+});
+
+/** Configurations in other formats. */
+export const IMPORT_LIMITS = Object.freeze({
+	/** Those of clients that keep more than servers in theirs are several megabytes. */
+	textCharsMax: 8 * MIB,
+	/** Formats whose parsers take more time for each character. */
+	slowTextCharsMax: 2 * MIB,
+	/** Of one text: more than a catalog takes, since a person may choose among them. */
+	serversMax: 1024,
+	jsonDepthMax: 64,
+	/** Commands in commands: `cmd /c env A=b npx …`. */
+	wrappersMax: 8,
+	wordsMax: 512,
+	wordCharsMax: 32 * KIB,
+	/** Of a name that another format gives, as it is repeated. */
+	nameCharsMax: 128,
+});
+
 /** Secrets of servers. */
 export const SECRET_LIMITS = Object.freeze({
 	/** Of one value. A variable of 128 KiB is the kernel's own bound. */
