@@ -246,6 +246,20 @@ export const ERRORS = Object.freeze({
 		'The server is disabled in the catalog.',
 		'Set "enabled": true in its catalog entry.',
 	),
+	SLIPWAY_SERVER_EXISTS: row(
+		409,
+		RPC_CODES.invalidParams,
+		'info',
+		'The catalog has a server of that name.',
+		'Choose another name (`--name`), or put this one in its place (`--replace`).',
+	),
+	SLIPWAY_IMPORT_REFUSED: row(
+		422,
+		RPC_CODES.invalidParams,
+		'info',
+		'That server cannot be carried over into the catalog.',
+		'See `data.reason`.',
+	),
 	SLIPWAY_GROUP_UNKNOWN: row(
 		404,
 		RPC_CODES.notFound,

@@ -7,7 +7,7 @@ import { EgressDoor, LinkedGate } from './egress/link.ts';
 import { LocalGate } from './egress/local-gate.ts';
 import type { EgressOptions } from './launcher/egress.ts';
 import { gatewayIdOfPort } from './launcher/identity.ts';
-import { LocalLauncher } from './launcher/local.ts';
+import { LocalLauncher, type LocalLauncherOptions } from './launcher/local.ts';
 import { LauncherServer } from './launcher/server.ts';
 import type { Log } from './log.ts';
 
@@ -45,20 +45,11 @@ export async function startLauncher({
 	const engine = new Engine({ socketPath: config.dockerSocket, log });
 	const { egress, door } = openEgress({ socketPath, egressSocketPath, log });
 	const launcher = new LocalLauncher({
+		...settingsOf(config, workDir),
 		engine,
 		log,
 		version,
 		catalog,
-		nodeImage: config.nodeImage,
-		instancesMax: config.instancesMax,
-		instancesPerServerMax: config.instancesPerServerMax,
-		startsPerMinuteMax: config.startsPerMinuteMax,
-		gatewayId: config.gatewayId,
-		fallbackGatewayId: gatewayIdOfPort(config.port),
-		hostDir: config.hostDir,
-		fallbackHostDir: workDir,
-		mountRoots: config.mountRoots,
-		secrets: config.secrets,
 		...(egress === undefined ? {} : { egress }),
 	});
 	const server = socketPath === undefined ? undefined : new LauncherServer({ launcher, socketPath, log });
@@ -91,6 +82,25 @@ export async function startLauncher({
 			engine.stop();
 			log.info('launcher stopped');
 		},
+	};
+}
+
+/** What the settings say to a launcher, of a role or of a trial. */
+export function settingsOf(
+	config: Config,
+	workDir: string,
+): Omit<LocalLauncherOptions, 'engine' | 'log' | 'version' | 'catalog' | 'egress'> {
+	return {
+		nodeImage: config.nodeImage,
+		instancesMax: config.instancesMax,
+		instancesPerServerMax: config.instancesPerServerMax,
+		startsPerMinuteMax: config.startsPerMinuteMax,
+		gatewayId: config.gatewayId,
+		fallbackGatewayId: gatewayIdOfPort(config.port),
+		hostDir: config.hostDir,
+		fallbackHostDir: workDir,
+		mountRoots: config.mountRoots,
+		secrets: config.secrets,
 	};
 }
 

@@ -559,8 +559,8 @@ export const HEALTH_LIMITS = Object.freeze({
 export const CLI_LIMITS = Object.freeze({
 	/** How often the line of a step that is under way is written over. */
 	progressIntervalMs: 100,
-	/** What a server may take to be tried, its image apart. */
-	trialTimeoutMs: 90_000,
+	/** What a trial left that is that old belongs to one that was killed. */
+	trialAgeMsMax: 60 * 60_000,
 	/** How often the deadlines of a trial are looked at. */
 	trialTickMs: 200,
 	/** Pages of one list that are asked for, and tools that are shown. */

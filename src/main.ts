@@ -34,6 +34,18 @@ const ROLES: Readonly<Record<Role, Pick<Verb, 'does' | 'takes'>>> = {
 };
 
 const VERBS: Readonly<Record<string, Verb>> = {
+	add: {
+		does: 'adds a server by its command line, once it was tried',
+		takes: '[--name n] -- npx -y some-server',
+		asRoot: true,
+		load: async () => (await import('./cli/add.ts')).add,
+	},
+	doctor: {
+		does: 'looks whether all that Slipway needs is there',
+		takes: '[--json]',
+		asRoot: true,
+		load: async () => (await import('./cli/doctor.ts')).doctor,
+	},
 	check: {
 		does: 'reads a catalog and says what is wrong with it',
 		takes: '[path] [--json]',

@@ -11,6 +11,7 @@ import { SlipwayError } from '../errors.ts';
 import type { InstanceId, ServerName } from '../ids.ts';
 import { PREPARATION_LIMITS } from '../limits.ts';
 import type { ContainerDependencies } from './container.ts';
+import type { Engine } from './engine.ts';
 import { followProgress, inspectImage, type PreparedImage, ProgressError } from './images.ts';
 import { LABELS } from './labels.ts';
 import { type RunResult, runOnce } from './run-once.ts';
@@ -51,6 +52,13 @@ export async function findBySource(
 		.sort((a, b) => a.Created - b.Created)[0];
 	const reference = tagged?.RepoTags?.find((tag) => tag.startsWith(repository));
 	return reference === undefined ? undefined : inspectImage(engine, reference, LABELS.integrity);
+}
+
+/** The packages, as their images' labels name them, that the engine has images of. */
+export async function listPackages(engine: Engine): Promise<ReadonlySet<string>> {
+	const filters = JSON.stringify({ label: [LABELS.package] });
+	const images = await engine.call((docker) => docker.listImages({ filters }));
+	return new Set(images.flatMap(({ Labels }) => Labels?.[LABELS.package] ?? []));
 }
 
 export interface ResolveOptions {

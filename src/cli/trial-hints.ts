@@ -1,0 +1,38 @@
+/** What to do about a server that did not pass its trial. */
+import type { EntryFile } from '../catalog/import/contract.ts';
+import { Failure } from './failure.ts';
+import { hostsWanted } from './hosts.ts';
+import { TrialFailure } from './trial.ts';
+
+/** How a person gives a secret its value. */
+export function howToKeep(name: string): string {
+	return `Its secret "${name}" is not kept yet: slipway secrets set ${name} <file (with compose: docker compose run --rm -T cli secrets set ${name} <file).`;
+}
+
+/** Lines that say what to do; none where the error's own row says it as well. */
+export function hintsOf(error: unknown, { egress = [] }: EntryFile): string[] {
+	if (error instanceof Failure) return [];
+	if (!(error instanceof TrialFailure)) return [];
+	const { code, details, missingSecrets, denied } = error;
+	if (code === 'SLIPWAY_EGRESS_UNAVAILABLE')
+		return [
+			'A server that may reach hosts is tried where an egress proxy can be: docker compose run --rm cli add …',
+			'--no-try writes it untried.',
+		];
+	const allowed = new Set(egress);
+	const wanted = [
+		...denied.flatMap(({ allow }) => (allow === undefined ? [] : [allow])),
+		...hostsWanted(details.stderr ?? ''),
+	];
+	const lines = [...new Set(wanted)].filter((line) => !allowed.has(line));
+	const network = lines.map((line) => `--egress ${line}`).join(' ');
+	const hints = [
+		...(lines.length === 0
+			? []
+			: [`It seems to need ${lines.join(' and ')}, which it may not reach. If it should: ${network}`]),
+		...(missingSecrets.length === 0
+			? []
+			: [`It was started without what nobody keeps. ${missingSecrets.map(howToKeep).join(' ')}`]),
+	];
+	return hints.length === 0 ? [] : [...hints, 'Nothing was written.'];
+}
