@@ -569,7 +569,7 @@ export const CLI_LIMITS = Object.freeze({
 	/** What is shown of a text that a server wrote of itself. */
 	describedCharsMax: 100,
 	/** Of a file with servers of another program. */
-	importBytesMax: 4 * MIB,
+	importBytesMax: 8 * MIB,
 	/** How long the containers of a server that was removed may take to let go of its volumes. */
 	volumeWaitMs: 60_000,
 	/** What `doctor` waits for a container, and for a gateway. */

@@ -40,6 +40,18 @@ const VERBS: Readonly<Record<string, Verb>> = {
 		asRoot: true,
 		load: async () => (await import('./cli/add.ts')).add,
 	},
+	import: {
+		does: "adds the servers of another program's configuration",
+		takes: '<file | ->',
+		asRoot: true,
+		load: async () => (await import('./cli/import.ts')).importServers,
+	},
+	remove: {
+		does: 'removes a server from the catalog',
+		takes: '<server> [--volumes]',
+		asRoot: true,
+		load: async () => (await import('./cli/remove.ts')).remove,
+	},
 	doctor: {
 		does: 'looks whether all that Slipway needs is there',
 		takes: '[--json]',
@@ -159,7 +171,7 @@ function surfaceOf(stream: NodeJS.WriteStream): Surface {
 	return {
 		isTerminal: stream.isTTY === true,
 		get columns() {
-			return stream.columns ?? 80;
+			return stream.columns || 80;
 		},
 		write: (text) => void stream.write(text),
 	};
