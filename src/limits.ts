@@ -411,6 +411,8 @@ export const IMPORT_LIMITS = Object.freeze({
 	/** Of one text: more than a catalog takes, since a person may choose among them. */
 	serversMax: 1024,
 	jsonDepthMax: 64,
+	/** Of YAML, all together as it counts them. */
+	aliasesMax: 100,
 	/** Commands in commands: `cmd /c env A=b npx …`. */
 	wrappersMax: 8,
 	wordsMax: 512,

@@ -41,4 +41,6 @@ export interface RefusedServer {
 	readonly reason: string;
 	/** What to do about it: a sentence. */
 	readonly nextStep: string;
+	/** The field of the other format that it is about, if it is about one. */
+	readonly field?: string;
 }

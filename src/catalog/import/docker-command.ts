@@ -108,7 +108,7 @@ function readOption({ name: said, value = '' }: ReadOption, found: Found): void 
 			found.notes.push(`The file ${quote(value)} is not read: add its variables to "env", and secrets to "secrets".`);
 			return;
 		case '--volume':
-			return readVolume(value, found);
+			return placeVolume(value, found);
 		case '--mount':
 			return readMount(value, found);
 		case '--user':
@@ -142,7 +142,8 @@ function readOption({ name: said, value = '' }: ReadOption, found: Found): void 
 	}
 }
 
-function readVolume(value: string, found: Found): void {
+/** A volume or a mount as `-v` has it, or a note why it is neither. */
+export function placeVolume(value: string, found: Pick<Found, 'volumes' | 'mounts' | 'notes'>): void {
 	// A drive of Windows has a colon of its own.
 	const start = isWindowsPath(value) ? 2 : 0;
 	const [rest = '', target, modes = ''] = value.slice(start).split(':');
@@ -175,7 +176,10 @@ function readMount(value: string, found: Found): void {
 }
 
 /** A name is a volume, and everything else a place on the host: as docker has it. */
-function place(source: string, { target, readOnly, found }: { target: string; readOnly: boolean; found: Found }): void {
+function place(
+	source: string,
+	{ target, readOnly, found }: { target: string; readOnly: boolean; found: Pick<Found, 'volumes' | 'mounts'> },
+): void {
 	if (/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(source))
 		found.volumes.push({ name: source.toLowerCase().slice(0, 63), target });
 	else found.mounts.push({ source, target, readOnly });

@@ -53,8 +53,14 @@ export function importLaunch(launch: Launch, context: LaunchContext): Imported {
 	}
 }
 
-export function refused(name: string, { reason, nextStep }: Refusal): Imported {
-	return { kind: 'refused', name: name.slice(0, IMPORT_LIMITS.nameCharsMax), reason, nextStep };
+export function refused(name: string, { reason, nextStep, field }: Refusal): Imported {
+	return {
+		kind: 'refused',
+		name: name.slice(0, IMPORT_LIMITS.nameCharsMax),
+		reason,
+		nextStep,
+		...(field === undefined ? {} : { field }),
+	};
 }
 
 /** INVARIANT: no value that looked like a secret is in `#env`, whatever else is read. */

@@ -2,15 +2,18 @@
 export class Refusal extends Error {
 	readonly reason: string;
 	readonly nextStep: string;
+	/** The field of the other format that it is about, if it is about one. */
+	readonly field: string | undefined;
 
 	/**
 	 * @param reason a sentence without a full stop
 	 * @param nextStep a sentence
 	 */
-	constructor(reason: string, nextStep: string) {
+	constructor(reason: string, nextStep: string, field?: string) {
 		super(reason);
 		this.name = 'Refusal';
 		this.reason = reason;
 		this.nextStep = nextStep;
+		this.field = field;
 	}
 }
