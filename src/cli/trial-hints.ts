@@ -1,5 +1,6 @@
 /** What to do about a server that did not pass its trial. */
 import type { EntryFile } from '../catalog/import/contract.ts';
+import { SlipwayError } from '../errors.ts';
 import { Failure } from './failure.ts';
 import { hostsWanted } from './hosts.ts';
 import { TrialFailure } from './trial.ts';
@@ -11,14 +12,14 @@ export function howToKeep(name: string): string {
 
 /** Lines that say what to do; none where the error's own row says it as well. */
 export function hintsOf(error: unknown, { egress = [] }: EntryFile): string[] {
-	if (error instanceof Failure) return [];
-	if (!(error instanceof TrialFailure)) return [];
-	const { code, details, missingSecrets, denied } = error;
-	if (code === 'SLIPWAY_EGRESS_UNAVAILABLE')
+	if (error instanceof Failure || !(error instanceof SlipwayError)) return [];
+	if (error.code === 'SLIPWAY_EGRESS_UNAVAILABLE')
 		return [
-			'A server that may reach hosts is tried where an egress proxy can be: docker compose run --rm cli add …',
-			'--no-try writes it untried.',
+			'A server that may reach hosts is tried where an egress proxy can be: in compose, docker compose run --rm cli …',
+			'Untried it is written by `add --no-try`, and by `import` without --try.',
 		];
+	if (!(error instanceof TrialFailure)) return [];
+	const { details, missingSecrets, denied } = error;
 	const allowed = new Set(egress);
 	const wanted = [
 		...denied.flatMap(({ allow }) => (allow === undefined ? [] : [allow])),

@@ -7,6 +7,7 @@ import type { Server } from '../catalog/catalog.ts';
 import type { EntryFile } from '../catalog/import/contract.ts';
 import { parseCatalog } from '../catalog/load.ts';
 import type { Config } from '../config.ts';
+import { inspectSelf } from '../docker/self.ts';
 import type { EgressDenial } from '../egress/contract.ts';
 import { LocalGate } from '../egress/local-gate.ts';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
@@ -106,6 +107,11 @@ export function serverOf(name: string, entry: EntryFile): Server {
 export async function tryServer(options: TrialOptions): Promise<Trial> {
 	const { bench, config, version, workDir, name, signal, onStep } = options;
 	const { server, missingSecrets } = withoutMissingSecrets(options);
+	// Told before an image is made in vain.
+	if (server.egress.length > 0 && (await inspectSelf(bench.engine)) === undefined)
+		throw new SlipwayError('SLIPWAY_EGRESS_UNAVAILABLE', {
+			reason: 'This process runs in no container, and only a container can be in the network of a server.',
+		});
 	const gate = server.egress.length === 0 ? undefined : new LocalGate(SILENT_LOG);
 	const launcher = new LocalLauncher({
 		...settingsOf(config, workDir),
