@@ -8,6 +8,7 @@ import type { ContainerDependencies } from '../docker/container.ts';
 import { Engine } from '../docker/engine.ts';
 import { OomWatch } from '../docker/oom-watch.ts';
 import { findOldDeployments, removeRemains } from '../docker/remains.ts';
+import { gatewayIdOfPort } from '../launcher/identity.ts';
 import { CLI_LIMITS } from '../limits.ts';
 import { SILENT_LOG } from '../log.ts';
 
@@ -24,8 +25,12 @@ export interface Workbench extends AsyncDisposable {
 }
 
 /** Disposing of it removes all that was made but images. Rejects with SLIPWAY_ENGINE_UNREACHABLE. */
-export async function openWorkbench({ dockerSocket }: Pick<Config, 'dockerSocket'>): Promise<Workbench> {
-	const gateway = `${PREFIX}${randomBytes(6).toString('hex')}`;
+export async function openWorkbench({
+	dockerSocket,
+	gatewayId,
+	port,
+}: Pick<Config, 'dockerSocket' | 'gatewayId' | 'port'>): Promise<Workbench> {
+	const gateway = `${PREFIX}${gatewayId ?? gatewayIdOfPort(port)}-${randomBytes(6).toString('hex')}`;
 	const engine = new Engine({ socketPath: dockerSocket, log: SILENT_LOG });
 	await engine.start();
 	try {

@@ -15,7 +15,6 @@ export interface EngineFacts {
 	readonly lacking: readonly string[];
 	/** What it was when it answered, in ms since 1970, by its own clock; undefined where that cannot be read. */
 	readonly clockMs: number | undefined;
-	readonly runsContainers: number;
 }
 
 const LIMITS = Object.freeze({
@@ -34,7 +33,6 @@ export async function learnFacts(engine: Engine): Promise<EngineFacts> {
 		return typeof value === 'string' ? value : '';
 	};
 	const options: unknown = info.get('SecurityOptions');
-	const running = info.get('ContainersRunning');
 	const clockMs = Date.parse(textOf('SystemTime'));
 	return {
 		storageDriver: textOf('Driver'),
@@ -45,7 +43,6 @@ export async function learnFacts(engine: Engine): Promise<EngineFacts> {
 		liveRestore: info.get('LiveRestoreEnabled') === true,
 		lacking: Object.entries(LIMITS).flatMap(([field, name]) => (info.get(field) === false ? [name] : [])),
 		clockMs: Number.isNaN(clockMs) ? undefined : clockMs,
-		runsContainers: typeof running === 'number' ? running : 0,
 	};
 }
 
