@@ -21,7 +21,7 @@ export async function check({ args, environment, print }: Invocation): Promise<0
 	}
 	const path = positionals[0] ?? readConfig(environment).catalogPath;
 	try {
-		const { servers, groups } = await loadCatalog(path);
+		const { servers, groups } = await loadCatalog(path, environment);
 		const found = {
 			servers: [...servers.keys()],
 			...(groups.size === 0 ? {} : { groups: [...groups.keys()] }),

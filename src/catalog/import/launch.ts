@@ -11,7 +11,7 @@ import { nameOfPackage, secretNameOf, toServerName, uniqueName } from './names.t
 import type { Program } from './program.ts';
 import { readProgram } from './programs.ts';
 import { type Environment, expand } from './references.ts';
-import { Refusal } from './refusal.ts';
+import { inField, Refusal } from './refusal.ts';
 import { isPlaceholder, isPlainValue, isSecretName, isSecretValue } from './secret-like.ts';
 import { BRIDGES, knownNeeds } from './well-known.ts';
 import { unwrap } from './wrappers.ts';
@@ -88,11 +88,14 @@ class LaunchReader {
 			this.#context.taken,
 		);
 		this.#notes.push(...program.notes);
-		const paths = new HostPaths(launch.cwd, program.kind === 'image' ? this.#imageMounts(program.mounts) : []);
+		const mounts = program.kind === 'image' ? inField('args', () => this.#imageMounts(program.mounts)) : [];
+		const paths = new HostPaths(launch.cwd, mounts);
 		const words = program.kind === 'image' ? program.command : program.args;
-		const placed = this.#readWords(words, program.kind === 'image' ? undefined : paths);
+		const placed = inField('args', () => this.#readWords(words, program.kind === 'image' ? undefined : paths));
 		for (const [variable, value] of env)
-			this.#readVariable(name, { variable, value, paths: program.kind === 'image' ? undefined : paths });
+			inField('env', () =>
+				this.#readVariable(name, { variable, value, paths: program.kind === 'image' ? undefined : paths }),
+			);
 		const entry = this.#toEntry({ program, words: placed, paths });
 		checkEntry(entry);
 		for (const { name: secret, value } of this.#secrets) this.#context.secrets.set(secret, value);
