@@ -1,4 +1,5 @@
 /** The launcher: everything that needs the Docker socket, put together. It faces no network. */
+import type { Environment } from './catalog/import/references.ts';
 import { loadCatalog } from './catalog/load.ts';
 import { watchCatalog } from './catalog/watch.ts';
 import type { Config } from './config.ts';
@@ -13,6 +14,8 @@ import type { Log } from './log.ts';
 
 export interface LauncherRoleOptions {
 	readonly config: Config;
+	/** What `${VAR}` is read from in a catalog that other programs wrote. */
+	readonly environment: Environment;
 	readonly log: Log;
 	readonly version: string;
 	/** The folder that this process runs in: what relative paths start from where nothing else says so. */
@@ -35,13 +38,14 @@ export interface LauncherRole {
  */
 export async function startLauncher({
 	config,
+	environment,
 	log,
 	version,
 	workDir,
 	socketPath,
 	egressSocketPath,
 }: LauncherRoleOptions): Promise<LauncherRole> {
-	const catalog = await loadCatalog(config.catalogPath);
+	const catalog = await loadCatalog(config.catalogPath, environment);
 	const engine = new Engine({ socketPath: config.dockerSocket, log });
 	const { egress, door } = openEgress({ socketPath, egressSocketPath, log });
 	const launcher = new LocalLauncher({
@@ -59,6 +63,7 @@ export async function startLauncher({
 	await server?.start();
 	const watch = watchCatalog(config.catalogPath, {
 		current: catalog,
+		environment,
 		onCatalog: (changed) => {
 			log.info('catalog loaded', { count: changed.servers.size });
 			launcher.setCatalog(changed);

@@ -116,6 +116,11 @@ export interface Catalog {
 	readonly servers: ReadonlyMap<ServerName, Server>;
 	/** Servers that are met as one, by the group's name. The order of members is the file's: the earlier takes precedence. */
 	readonly groups: ReadonlyMap<string, readonly ServerName[]>;
+	/**
+	 * Values of secrets, by name, of a file in a form that has them in it; in a catalog of Slipway's there are none. They are
+	 * for src/secrets alone: nothing else reads them, and no Server has them.
+	 */
+	readonly secretValues: ReadonlyMap<string, string>;
 }
 
 /**
@@ -125,12 +130,17 @@ export interface Catalog {
 export function createCatalog(
 	servers: Iterable<Server>,
 	groups: Iterable<readonly [name: string, members: readonly ServerName[]]> = [],
+	secretValues: Iterable<readonly [name: string, value: string]> = [],
 ): Catalog {
 	const serversByName = new Map<ServerName, Server>();
 	for (const server of servers) serversByName.set(server.name, freezeDeep(server));
 	const groupsByName = new Map<string, readonly ServerName[]>();
 	for (const [name, members] of groups) groupsByName.set(name, freezeDeep(members));
-	return Object.freeze({ servers: freezeMap(serversByName), groups: freezeMap(groupsByName) });
+	return Object.freeze({
+		servers: freezeMap(serversByName),
+		groups: freezeMap(groupsByName),
+		secretValues: freezeMap(new Map(secretValues)),
+	});
 }
 
 function freezeDeep<Value>(value: Value): Value {

@@ -1,14 +1,17 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Node } from 'jsonc-parser';
 import { SlipwayError } from '../errors.ts';
 import type { ServerName } from '../ids.ts';
 import { CATALOG_LIMITS } from '../limits.ts';
 import { bytesOf } from '../sizes.ts';
 import { type Catalog, createCatalog, type Resources, type Server, type Source, type ToolRules } from './catalog.ts';
-import { explainIssues, formatPath } from './explain.ts';
+import { explainIssues, formatPath, keyOffset } from './explain.ts';
+import type { Environment } from './import/references.ts';
 import { type Flaw, positionOf, readJson } from './json.ts';
-import { catalogFileSchema, REPLICAS, type ServerFile } from './schema.ts';
+import { catalogFileSchema, REPLICAS, type ServerFile, serverSchema } from './schema.ts';
+import { readServed, type Served } from './served.ts';
 import { parseNpm } from './sources.ts';
 
 const NANOS_PER_CPU = 1_000_000_000;
@@ -18,13 +21,16 @@ const MS_PER_SECOND = 1000;
 export const FILE_NAME = 'catalog.json';
 
 /**
- * The Catalog that a text says. `file` is what messages call it.
+ * The Catalog that a text says: one of Slipway's, or a file of the form `mcpServers` that clients keep. `file` is what
+ * messages call it, and `environment` what such a file's `${VAR}` is read from.
  *
  * Throws SLIPWAY_CATALOG_INVALID, whose reason lists what is wrong, each with file, line, column, place and fix.
  */
-export function parseCatalog(text: string, file: string): Catalog {
+export function parseCatalog(text: string, file: string, environment: Environment = {}): Catalog {
 	const reading = readJson(text);
 	if (reading.kind === 'flawed') return refuse(text, file, { flaws: reading.flaws, count: reading.flaws.length });
+	const served = readServed(reading.value, environment);
+	if (served !== undefined) return toCatalog(served, { text, file, root: reading.root });
 	const result = catalogFileSchema.safeParse(reading.value);
 	if (!result.success) return refuse(text, file, explainIssues(reading.root, result.error.issues));
 	const { servers, groups } = result.data;
@@ -36,9 +42,9 @@ export function parseCatalog(text: string, file: string): Catalog {
 }
 
 /** The Catalog in a file, or in the `catalog.json` of a folder. Rejects with SLIPWAY_CATALOG_INVALID. */
-export async function loadCatalog(path: string): Promise<Catalog> {
+export async function loadCatalog(path: string, environment: Environment = {}): Promise<Catalog> {
 	const { file, text } = await readCatalogText(path);
-	return parseCatalog(text, file);
+	return parseCatalog(text, file, environment);
 }
 
 /** The text that loadCatalog parses, and the file it is in. Rejects with SLIPWAY_CATALOG_INVALID. */
@@ -111,6 +117,28 @@ function formatFlaw(text: string, file: string, { offset, path, message }: Flaw)
 	const { line, column } = positionOf(text, offset);
 	const place = path.length === 0 ? '' : ` ${formatPath(path)}`;
 	return `${file}:${line}:${column}${place}: ${message}${message.endsWith('?') ? '' : '.'}`;
+}
+
+/** The Catalog of a served file, or the list of what keeps it from being one. */
+function toCatalog(
+	{ servers, problems, secretValues }: Served,
+	{ text, file, root }: { readonly text: string; readonly file: string; readonly root: Node },
+): Catalog {
+	const flaws = problems.map(({ path, message }) => ({ offset: keyOffset(root, path), path, message }));
+	const made: Server[] = [];
+	for (const { name, path, entry, loosen } of servers) {
+		const result = serverSchema.safeParse(entry);
+		if (result.success) {
+			const server = toServer(name, result.data);
+			made.push({ ...server, source: loosen(server.source) });
+		} else {
+			const issue = result.error.issues[0];
+			const message = `its ${formatPath(issue?.path ?? [])} cannot be carried over: ${issue?.message ?? ''}`;
+			flaws.push({ offset: keyOffset(root, path), path, message });
+		}
+	}
+	if (flaws.length > 0) return refuse(text, file, { flaws, count: flaws.length });
+	return createCatalog(made, [], secretValues);
 }
 
 function toServer(name: string, entry: ServerFile): Server {

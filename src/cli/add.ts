@@ -1,9 +1,10 @@
 /** `slipway add`: from the command line of a README to a server of the catalog, which was seen to work. */
 
+import type { Catalog } from '../catalog/catalog.ts';
 import { putServer, writeCatalogFile } from '../catalog/edit.ts';
 import { fromCommand } from '../catalog/import/command.ts';
 import type { EntryFile, ImportedServer } from '../catalog/import/contract.ts';
-import { parseCatalog, readCatalogText } from '../catalog/load.ts';
+import { parseCatalog } from '../catalog/load.ts';
 import { type Config, readConfig } from '../config.ts';
 import { SlipwayError } from '../errors.ts';
 import type { ServerName } from '../ids.ts';
@@ -12,6 +13,7 @@ import { isExact, makeExact } from './exact.ts';
 import { Failure } from './failure.ts';
 import type { Invocation } from './invocation.ts';
 import { findClashes, keepSecrets, placeOf, withSecrets } from './keep-secrets.ts';
+import { readOwnCatalog } from './own-catalog.ts';
 import { drawPortrait } from './portrait.ts';
 import { confirm, Progress, paintOf } from './terminal.ts';
 import { serverOf, type Trial, tryServer } from './trial.ts';
@@ -61,9 +63,9 @@ async function run(
 	if (words.length === 0) return 'misused';
 	const { environment, print, err, out, input } = invocation;
 	const settings = readConfig(environment);
-	const { file, text } = await readCatalogText(settings.catalogPath);
+	const { file, catalog } = await readOwnCatalog(settings.catalogPath);
 	const imported = read(words, values);
-	assertFree(text, imported.name, values);
+	assertFree(catalog, imported.name, values);
 	const config = withSecrets(settings, imported.secrets);
 	assertNoClash(settings, imported, values);
 
@@ -82,7 +84,7 @@ async function run(
 	// Once it has begun, it is finished: half of it would be worse than what somebody wants to break off.
 	const isRecorded = await keepSecrets(imported.secrets, { config: settings, invocation });
 	await writeCatalogFile(file, (now) => {
-		assertFree(now, server.name, values);
+		assertFree(parseCatalog(now, file), server.name, values);
 		return putServer(now, server.name, entry);
 	});
 	const missing = trial?.missingSecrets ?? [];
@@ -149,9 +151,8 @@ function pairsOf(values: Values, option: 'secret' | 'env' | 'volume', separator:
 	return Object.fromEntries(pairs);
 }
 
-function assertFree(text: string, name: string, { replace }: Values): void {
-	const isTaken = parseCatalog(text, 'the catalog').servers.has(name as ServerName);
-	if (isTaken && replace !== true)
+function assertFree({ servers }: Catalog, name: string, { replace }: Values): void {
+	if (servers.has(name as ServerName) && replace !== true)
 		throw new SlipwayError('SLIPWAY_SERVER_EXISTS', { server: name, reason: `"${name}"` });
 }
 

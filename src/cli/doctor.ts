@@ -31,7 +31,7 @@ async function run({ values, positionals }: Asked, invocation: Invocation): Prom
 	try {
 		if (bench) findings.push(...(await examineEngine(bench, config, progress)));
 		progress.step('looking at the catalog, its secrets and the gateway');
-		findings.push(...(await examineSurroundings(bench ?? undefined, config)));
+		findings.push(...(await examineSurroundings(bench ?? undefined, config, environment)));
 		progress.done();
 	} finally {
 		await bench?.[Symbol.asyncDispose]();
@@ -60,8 +60,12 @@ async function examineEngine(bench: Workbench, config: Config, progress: Progres
 	return [...judged, ...(await checkLaunch(bench, config))];
 }
 
-async function examineSurroundings(bench: Workbench | undefined, config: Config): Promise<Finding[]> {
-	const { catalog, finding } = await checkCatalog(config);
+async function examineSurroundings(
+	bench: Workbench | undefined,
+	config: Config,
+	environment: Invocation['environment'],
+): Promise<Finding[]> {
+	const { catalog, finding } = await checkCatalog(config, environment);
 	return [
 		finding,
 		...(catalog === undefined || bench === undefined ? [] : [await checkImages(catalog, bench.engine)]),

@@ -1,9 +1,8 @@
 /** `slipway import`: the servers of another program's configuration, all of them at once. */
-import type { Server } from '../catalog/catalog.ts';
+import type { Catalog, Server } from '../catalog/catalog.ts';
 import { putServer, writeCatalogFile } from '../catalog/edit.ts';
 import type { EntryFile, Imported, ImportedServer } from '../catalog/import/contract.ts';
 import { FORMATS, type Format, importText } from '../catalog/import/formats.ts';
-import { parseCatalog, readCatalogText } from '../catalog/load.ts';
 import { type Config, readConfig } from '../config.ts';
 import { SlipwayError } from '../errors.ts';
 import type { ServerName } from '../ids.ts';
@@ -16,6 +15,7 @@ import { nextSteps } from './failure.ts';
 import type { Invocation } from './invocation.ts';
 import { findClashes, keepSecrets, placeOf, withSecrets } from './keep-secrets.ts';
 import { diffLines } from './line-diff.ts';
+import { readOwnCatalog } from './own-catalog.ts';
 import { describeNetwork } from './portrait.ts';
 import { readInput } from './read-input.ts';
 import { formatTable, type Paint, Progress, paintOf } from './terminal.ts';
@@ -71,8 +71,8 @@ async function run({ values, positionals }: Asked<typeof OPTIONS>, invocation: I
 	if (path === undefined || rest.length > 0 || (values.format !== undefined && format === undefined)) return 'misused';
 	const config = readConfig(invocation.environment);
 	const found = readServers(await readInput(path, invocation), { format, only: values.only });
-	const { file, text } = await readCatalogText(config.catalogPath);
-	const outcomes = await examineAll(found, { text, config, values, invocation });
+	const { file, text, catalog } = await readOwnCatalog(config.catalogPath);
+	const outcomes = await examineAll(found, { catalog, config, values, invocation });
 	const accepted = outcomes.filter((outcome): outcome is Accepted => outcome.outcome !== 'refused');
 	const edit = (now: string): string =>
 		accepted.reduce((edited, { server, entry }) => putServer(edited, server.name, entry), now);
@@ -109,8 +109,8 @@ function readServers(
 }
 
 interface Examination {
-	/** The catalog as it is. */
-	readonly text: string;
+	/** As it is. */
+	readonly catalog: Catalog;
 	readonly config: Config;
 	readonly values: Values;
 	readonly invocation: Invocation;
@@ -140,7 +140,7 @@ async function examineAll(found: readonly Imported[], examination: Examination):
 async function examine(
 	imported: ImportedServer,
 	{
-		text,
+		catalog,
 		config,
 		values,
 		invocation,
@@ -150,7 +150,7 @@ async function examine(
 ): Promise<Outcome> {
 	const { name } = imported;
 	const { stopping: signal, version, workDir } = invocation;
-	const isTaken = parseCatalog(text, 'the catalog').servers.has(name as ServerName);
+	const isTaken = catalog.servers.has(name as ServerName);
 	if (isTaken && !values.replace)
 		return refuse({
 			name,

@@ -1,7 +1,6 @@
 /** `slipway remove`: a server out of the catalog. What it kept stays, unless that is to go too. */
-import type { Volume } from '../catalog/catalog.ts';
+import type { Catalog, Volume } from '../catalog/catalog.ts';
 import { removeServer, writeCatalogFile } from '../catalog/edit.ts';
-import { parseCatalog, readCatalogText } from '../catalog/load.ts';
 import { type Config, readConfig } from '../config.ts';
 import { dropVolume } from '../docker/drop-volume.ts';
 import { Engine } from '../docker/engine.ts';
@@ -11,6 +10,7 @@ import { gatewayIdOfPort, identify } from '../launcher/identity.ts';
 import { CLI_LIMITS } from '../limits.ts';
 import { SILENT_LOG } from '../log.ts';
 import type { Invocation } from './invocation.ts';
+import { readOwnCatalog } from './own-catalog.ts';
 import { confirm, Progress } from './terminal.ts';
 import { type Asked, defineVerb } from './verb.ts';
 
@@ -35,8 +35,8 @@ async function run({ values, positionals }: Asked<typeof OPTIONS>, invocation: I
 	if (name === undefined || rest.length > 0) return 'misused';
 	const { environment, print, err, input } = invocation;
 	const config = readConfig(environment);
-	const { file, text } = await readCatalogText(config.catalogPath);
-	const { own, common } = volumesOf(text, name);
+	const { file, catalog } = await readOwnCatalog(config.catalogPath);
+	const { own, common } = volumesOf(catalog, name);
 	const isAsked = values.volumes && own.length > 0 && !values.yes && err.isTerminal && input().isTTY === true;
 	if (isAsked && !(await confirm(invocation, `Remove ${name} and all that is in ${namesOf(own)}?`))) {
 		print('Nothing was removed.');
@@ -72,10 +72,9 @@ async function run({ values, positionals }: Asked<typeof OPTIONS>, invocation: I
 
 /** The volumes of a server: those that it has for itself, and those that others of the catalog have too. */
 function volumesOf(
-	text: string,
+	{ servers }: Catalog,
 	name: string,
 ): { readonly own: readonly Volume[]; readonly common: readonly Volume[] } {
-	const { servers } = parseCatalog(text, 'the catalog');
 	const server = servers.get(name as ServerName);
 	if (server === undefined) throw new SlipwayError('SLIPWAY_SERVER_UNKNOWN', { server: name });
 	const others = new Set(

@@ -1,11 +1,11 @@
 /** A server as the configurations of clients have it: Claude, Cursor, Windsurf, Gemini CLI, VS Code, Codex, mcp-proxy. */
 import { CATALOG_LIMITS, SESSION_LIMITS } from '../../limits.ts';
-import { quote } from '../quote.ts';
 import type { EntryFile } from './contract.ts';
 import { type Fields, fieldsOf, proseOf, recordOf, textOf, textsOf } from './fields.ts';
 import { type Launch, remote } from './launch.ts';
 import { Refusal } from './refusal.ts';
 import { splitWords } from './shell.ts';
+import { tell } from './tell.ts';
 
 const MS_PER_SECOND = 1000;
 /** Some clients say milliseconds and some seconds; nobody waits an hour for a call, and nobody a second and a half. */
@@ -101,23 +101,23 @@ function notesOf(fields: Fields, served: boolean): string[] {
 	for (const field of APPROVALS) {
 		const value = fields[field];
 		if (value === true || (Array.isArray(value) && value.length > 0))
-			notes.push(`Whom the client asks before a call (${quote(field)}) is the client's to say, and is left out.`);
+			notes.push(`Whom the client asks before a call (${tell(field)}) is the client's to say, and is left out.`);
 	}
 	const envFile = textOf(fields, 'envFile');
 	if (envFile !== undefined)
-		notes.push(`The file ${quote(envFile)} is not read: add its variables to "env", and secrets to "secrets".`);
+		notes.push(`The file ${tell(envFile)} is not read: add its variables to "env", and secrets to "secrets".`);
 	const unknown = Object.keys(fields).filter((field) => !KNOWN.has(field));
 	const [first] = unknown;
 	if (served && (first !== undefined || envFile !== undefined)) {
 		const field = first ?? 'envFile';
 		throw new Refusal(
-			`its field ${quote(field)} cannot be carried over`,
+			`its field ${tell(field)} cannot be carried over`,
 			'Remove it, or make a catalog of the file with `slipway import`, and say there what it says.',
 			field,
 		);
 	}
 	if (unknown.length > 0)
-		notes.push(`Left out, since the catalog has nothing like it: ${unknown.slice(0, 8).map(quote).join(', ')}.`);
+		notes.push(`Left out, since the catalog has nothing like it: ${unknown.slice(0, 8).map(tell).join(', ')}.`);
 	return notes;
 }
 

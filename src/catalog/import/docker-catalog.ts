@@ -1,11 +1,11 @@
 /** A server of Docker's MCP catalog: an image, with what it is given. */
 import { CATALOG_LIMITS } from '../../limits.ts';
 import { explainEgress } from '../egress.ts';
-import { quote } from '../quote.ts';
 import { imageProgram, placeVolume } from './docker-command.ts';
 import { fieldsOf, listOf, proseOf, textOf, textsOf } from './fields.ts';
 import { type Launch, remote } from './launch.ts';
 import { Refusal } from './refusal.ts';
+import { tell } from './tell.ts';
 
 /** What is filled in from the settings of a person. */
 const TEMPLATE = /\{\{([^{}]*)\}\}/;
@@ -30,7 +30,7 @@ export function dockerCatalogLaunch(name: string, server: unknown): Launch {
 	const wanting = command.find((word) => TEMPLATE.test(word));
 	if (wanting !== undefined)
 		throw new Refusal(
-			`its command wants a setting (${quote(wanting)}), which is not in the text`,
+			`its command wants a setting (${tell(wanting)}), which is not in the text`,
 			'Write the value in its place.',
 			'command',
 		);
@@ -45,7 +45,7 @@ export function dockerCatalogLaunch(name: string, server: unknown): Launch {
 		const key = textOf(variable, 'name') ?? '';
 		if (TEMPLATE.test(value))
 			notes.push(
-				`The variable ${quote(key)} is a setting (${quote(value)}), and is left out: add it to "env" if it needs it.`,
+				`The variable ${tell(key)} is a setting (${tell(value)}), and is left out: add it to "env" if it needs it.`,
 			);
 		else env.push([key, value]);
 	}
@@ -53,9 +53,7 @@ export function dockerCatalogLaunch(name: string, server: unknown): Launch {
 	const mounts = [...program.mounts];
 	for (const volume of textsOf(fields, 'volumes')) {
 		if (TEMPLATE.test(volume))
-			notes.push(
-				`The mount ${quote(volume)} is a setting, and is left out: add it to "mounts" if the server needs it.`,
-			);
+			notes.push(`The mount ${tell(volume)} is a setting, and is left out: add it to "mounts" if the server needs it.`);
 		else placeVolume(volume, { volumes, mounts, notes });
 	}
 	const title = proseOf(fields, 'title', CATALOG_LIMITS.titleCharsMax);
@@ -79,7 +77,7 @@ function egressOf(hosts: readonly string[], notes: string[]): string[] {
 	for (const host of hosts) {
 		const line = /:\d+$/.test(host) ? host.toLowerCase() : `${host.toLowerCase()}:443`;
 		const flaw = explainEgress(line);
-		if (flaw !== undefined) notes.push(`It names the host ${quote(host)}, which is left out: ${flaw}.`);
+		if (flaw !== undefined) notes.push(`It names the host ${tell(host)}, which is left out: ${flaw}.`);
 		else if (!lines.includes(line)) lines.push(line);
 	}
 	if (lines.length > 0) notes.push(`It may reach ${lines.join(', ')} and nothing else ("egress").`);

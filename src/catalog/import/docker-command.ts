@@ -1,11 +1,11 @@
 /** `docker run`: which image, and what of its options a catalog entry says in its own way. */
 import { bytesOf } from '../../sizes.ts';
-import { quote } from '../quote.ts';
 import { parseImage } from '../sources.ts';
 import { isWindowsPath } from './host-paths.ts';
 import { type OptionTable, type ReadOption, readOptions } from './options.ts';
 import type { ImageProgram } from './program.ts';
 import { Refusal } from './refusal.ts';
+import { tell } from './tell.ts';
 
 const RUN: OptionTable = {
 	valued: new Set(
@@ -82,7 +82,7 @@ export function imageProgram(reference: string, command: readonly string[]): Ima
 	const image = parseImage(reference);
 	if (image === undefined)
 		throw new Refusal(
-			`${quote(reference)} is not a reference to an image`,
+			`${tell(reference)} is not a reference to an image`,
 			'Write "name:tag" or "registry.example/name:tag", the name in lower case.',
 		);
 	const name = image.repository.replace(/^docker\.io\/(?:library\/)?/, '');
@@ -95,7 +95,7 @@ function readOption({ name: said, value = '' }: ReadOption, found: Found): void 
 	if (QUIET.has(said) || QUIET.has(name)) return;
 	if (OUTSIDE.has(name) || (name === '--network' && value.startsWith('container:')))
 		throw new Refusal(
-			`it asks for ${quote(value === '' ? name : `${name} ${value}`)}, which no server is given`,
+			`it asks for ${tell(value === '' ? name : `${name} ${value}`)}, which no server is given`,
 			'Take the option out if the server does without; one that cannot is to be run beside Slipway.',
 		);
 	switch (name) {
@@ -105,7 +105,7 @@ function readOption({ name: said, value = '' }: ReadOption, found: Found): void 
 			return;
 		}
 		case '--env-file':
-			found.notes.push(`The file ${quote(value)} is not read: add its variables to "env", and secrets to "secrets".`);
+			found.notes.push(`The file ${tell(value)} is not read: add its variables to "env", and secrets to "secrets".`);
 			return;
 		case '--volume':
 			return placeVolume(value, found);
@@ -117,17 +117,17 @@ function readOption({ name: said, value = '' }: ReadOption, found: Found): void 
 			if (value === 'none') found.offline = true;
 			else
 				found.notes.push(
-					`The network ${quote(value)} is left out: a server reaches what "egress" names and nothing else.`,
+					`The network ${tell(value)} is left out: a server reaches what "egress" names and nothing else.`,
 				);
 			return;
 		case '--publish':
 		case '--publish-all':
 		case '--expose':
-			found.notes.push(`No port is published (${quote(value)}): the server is spoken to on its stdin and stdout.`);
+			found.notes.push(`No port is published (${tell(value)}): the server is spoken to on its stdin and stdout.`);
 			return;
 		case '--entrypoint':
 			throw new Refusal(
-				`it puts ${quote(value)} in the place of the entry point of the image, and an entry has the image's own`,
+				`it puts ${tell(value)} in the place of the entry point of the image, and an entry has the image's own`,
 				`Make an image with that entry point: FROM the image, ENTRYPOINT [${JSON.stringify(value)}].`,
 			);
 		case '--memory':
@@ -138,7 +138,7 @@ function readOption({ name: said, value = '' }: ReadOption, found: Found): void 
 			found.resources['cpus'] = CPUS.find((cpus) => cpus >= Number(value)) ?? 4;
 			return;
 		default:
-			found.notes.push(`The option ${quote(value === '' ? name : `${name} ${value}`)} of docker is left out.`);
+			found.notes.push(`The option ${tell(value === '' ? name : `${name} ${value}`)} of docker is left out.`);
 	}
 }
 
@@ -149,7 +149,7 @@ export function placeVolume(value: string, found: Pick<Found, 'volumes' | 'mount
 	const [rest = '', target, modes = ''] = value.slice(start).split(':');
 	const source = value.slice(0, start) + rest;
 	if (target === undefined) {
-		found.notes.push(`The volume at ${quote(value)} has no name and is left out: /tmp is where the server may write.`);
+		found.notes.push(`The volume at ${tell(value)} has no name and is left out: /tmp is where the server may write.`);
 		return;
 	}
 	place(source, { target, readOnly: modes.split(',').includes('ro'), found });
@@ -169,7 +169,7 @@ function readMount(value: string, found: Found): void {
 	const type = said.get('type') ?? 'volume';
 	if (type === 'tmpfs') return;
 	if (target === undefined || source === undefined || (type !== 'bind' && type !== 'volume')) {
-		found.notes.push(`The mount ${quote(value)} is left out: it names no source and target of a kind that there is.`);
+		found.notes.push(`The mount ${tell(value)} is left out: it names no source and target of a kind that there is.`);
 		return;
 	}
 	place(source, { target, readOnly, found });
@@ -189,7 +189,7 @@ function readUser(value: string, found: Found): void {
 	if (/^[1-9][0-9]{4,9}(?::[1-9][0-9]{4,9})?$/.test(value)) found.user = value;
 	else
 		found.notes.push(
-			`It does not run as the user ${quote(value)} but as 65532: servers run as numeric users of 10000 or more ("user").`,
+			`It does not run as the user ${tell(value)} but as 65532: servers run as numeric users of 10000 or more ("user").`,
 		);
 }
 
@@ -203,5 +203,5 @@ function atLeast(
 	const bytes = Number(number) * (factors[unit.toLowerCase()] ?? 1);
 	const tier = number === '' ? undefined : tiers.find((size) => bytesOf(size) >= bytes);
 	if (tier !== undefined) found.resources[field] = tier;
-	else found.notes.push(`The size ${quote(value)} of "${field}" is left out: it is more than ${tiers.at(-1)}.`);
+	else found.notes.push(`The size ${tell(value)} of "${field}" is left out: it is more than ${tiers.at(-1)}.`);
 }

@@ -1,6 +1,7 @@
 /** Fields of other formats, held against what they are to be. */
-import { quote } from '../quote.ts';
+
 import { Refusal } from './refusal.ts';
+import { tell } from './tell.ts';
 
 export type Fields = Readonly<Record<string, unknown>>;
 
@@ -59,5 +60,5 @@ export function proseOf(fields: Fields, field: string, charsMax: number): string
 }
 
 function refuse(field: string, wanted: string): never {
-	throw new Refusal(`its field ${quote(field)} is not ${wanted}`, `Make it ${wanted}.`, field);
+	throw new Refusal(`its field ${tell(field)} is not ${wanted}`, `Make it ${wanted}.`, field);
 }

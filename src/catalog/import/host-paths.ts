@@ -2,8 +2,8 @@
 import { posix } from 'node:path';
 import { CATALOG_LIMITS } from '../../limits.ts';
 import { explainMountSource, isAtOrBelow, shortest } from '../paths.ts';
-import { quote } from '../quote.ts';
 import { Refusal } from './refusal.ts';
+import { tell } from './tell.ts';
 
 export interface HostMount {
 	readonly source: string;
@@ -76,10 +76,7 @@ export class HostPaths {
 		const source = full.startsWith('/') ? full : full.startsWith('..') ? full : `./${full}`;
 		const flaw = source.length > CATALOG_LIMITS.pathCharsMax ? 'it is too long' : explainMountSource(source);
 		if (flaw !== undefined)
-			throw new Refusal(
-				`the path ${quote(path)} cannot be mounted`,
-				`Name a folder in its place that can be: ${flaw}.`,
-			);
+			throw new Refusal(`the path ${tell(path)} cannot be mounted`, `Name a folder in its place that can be: ${flaw}.`);
 		return source;
 	}
 
@@ -95,7 +92,7 @@ export class HostPaths {
 /** Throws nothing: makes what is thrown of a path that is somewhere else than on the host. */
 export function elsewhere(path: string, what: string): Refusal {
 	return new Refusal(
-		`${quote(path)} ${what}, which says nothing of the machine that the containers run on`,
+		`${tell(path)} ${what}, which says nothing of the machine that the containers run on`,
 		'Copy what it has to a folder below one of SLIPWAY_MOUNT_ROOTS, by default "./data", and write the absolute path of that in its place.',
 	);
 }

@@ -2,7 +2,6 @@
 import { CATALOG_LIMITS, IMPORT_LIMITS, SECRET_LIMITS } from '../../limits.ts';
 import { explainEgress } from '../egress.ts';
 import { formatPath } from '../explain.ts';
-import { quote } from '../quote.ts';
 import { serverSchema } from '../schema.ts';
 import { explainVariable } from '../secrets.ts';
 import type { EntryFile, Imported } from './contract.ts';
@@ -11,8 +10,9 @@ import { nameOfPackage, secretNameOf, toServerName, uniqueName } from './names.t
 import type { Program } from './program.ts';
 import { readProgram } from './programs.ts';
 import { type Environment, expand } from './references.ts';
-import { Refusal } from './refusal.ts';
+import { inField, Refusal } from './refusal.ts';
 import { isPlaceholder, isPlainValue, isSecretName, isSecretValue } from './secret-like.ts';
+import { tell } from './tell.ts';
 import { BRIDGES, knownNeeds } from './well-known.ts';
 import { unwrap } from './wrappers.ts';
 
@@ -84,15 +84,18 @@ class LaunchReader {
 		const { launch, program, env } = this.#readProgram();
 		refuseRemote(program);
 		const name = uniqueName(
-			launch.name === undefined ? nameOfPackage(program.name) : toServerName(launch.name),
+			launch.name === undefined ? nameOfPackage(program.name) : nameOf(launch.name),
 			this.#context.taken,
 		);
 		this.#notes.push(...program.notes);
-		const paths = new HostPaths(launch.cwd, program.kind === 'image' ? this.#imageMounts(program.mounts) : []);
+		const mounts = program.kind === 'image' ? inField('args', () => this.#imageMounts(program.mounts)) : [];
+		const paths = new HostPaths(launch.cwd, mounts);
 		const words = program.kind === 'image' ? program.command : program.args;
-		const placed = this.#readWords(words, program.kind === 'image' ? undefined : paths);
+		const placed = inField('args', () => this.#readWords(words, program.kind === 'image' ? undefined : paths));
 		for (const [variable, value] of env)
-			this.#readVariable(name, { variable, value, paths: program.kind === 'image' ? undefined : paths });
+			inField('env', () =>
+				this.#readVariable(name, { variable, value, paths: program.kind === 'image' ? undefined : paths }),
+			);
 		const entry = this.#toEntry({ program, words: placed, paths });
 		checkEntry(entry);
 		for (const { name: secret, value } of this.#secrets) this.#context.secrets.set(secret, value);
@@ -129,7 +132,7 @@ class LaunchReader {
 			if (paths !== undefined && folders.length > 0) throw elsewhere(word, "names a folder of somebody's machine");
 			if (missing.length > 0)
 				throw new Refusal(
-					`its argument ${quote(word)} wants ${missing.map(quote).join(', ')}, and arguments are given as they stand`,
+					`its argument ${tell(word)} wants ${missing.map(tell).join(', ')}, and arguments are given as they stand`,
 					'Write the value into the argument; or, if it is a secret, let the server read it from a variable and write that into "env" instead.',
 				);
 			this.#noteSecretWord(text, before);
@@ -145,7 +148,7 @@ class LaunchReader {
 		const value = word.startsWith('-') && equals !== -1 ? word.slice(equals + 1) : word;
 		const named = isSecretName(option) && !value.startsWith('-') && !isPlainValue(value);
 		if (!(named || isSecretValue(value)) || isPlaceholder(value)) return;
-		const where = option === '' ? 'One of its arguments' : `The value of ${quote(option)}`;
+		const where = option === '' ? 'One of its arguments' : `The value of ${tell(option)}`;
 		if (this.#context.served)
 			throw new Refusal(
 				`${where.charAt(0).toLowerCase()}${where.slice(1)} looks like a secret, and arguments are shown by \`docker inspect\``,
@@ -161,17 +164,15 @@ class LaunchReader {
 		{ variable, value, paths }: { variable: string; value: string | undefined; paths: HostPaths | undefined },
 	): void {
 		if (!/^[A-Za-z_][A-Za-z0-9_]{0,127}$/.test(variable)) {
-			this.#notes.push(`${quote(variable)} is not the name of a variable, and is left out.`);
+			this.#notes.push(`${tell(variable)} is not the name of a variable, and is left out.`);
 			return;
 		}
 		if (OF_THE_MACHINE.test(variable)) {
-			this.#notes.push(
-				`The variable ${quote(variable)} is left out: it is about the machine and not about the server.`,
-			);
+			this.#notes.push(`The variable ${tell(variable)} is left out: it is about the machine and not about the server.`);
 			return;
 		}
 		const { text, missing, folders } = expand(value ?? `\${${variable}}`, this.#context.environment);
-		if (folders.length > 0) throw elsewhere(`${variable}=${value ?? ''}`, "names a folder of somebody's machine");
+		if (folders.length > 0) throw elsewhere(variable, "names a folder of somebody's machine");
 		if (missing.length > 0) return this.#keepSecret(server, { variable, from: missing });
 		const secret = isSecretValue(text) || (isSecretName(variable) && !isPlainValue(text) && !isHostPath(text));
 		if (secret) return this.#keepSecret(server, { variable, value: text });
@@ -189,23 +190,23 @@ class LaunchReader {
 			throw new Refusal(`its variable cannot be a secret: ${flaw}`, 'Change the name, if the server lets you.');
 		const name = this.#freeSecretName(server, variable, value);
 		this.#secretNames[variable] = name;
-		if (value !== undefined) this.#told.push(...(value.match(/https?:\/\/[^\s"'<>]+/g) ?? []));
+		if (value !== undefined) this.#told.push(value);
 		if (value === undefined || isPlaceholder(value)) {
 			const why =
-				from === undefined ? 'has a placeholder for its value' : `was to be read from ${from.map(quote).join(', ')}`;
+				from === undefined ? 'has a placeholder for its value' : `was to be read from ${from.map(tell).join(', ')}`;
 			this.#notes.push(
-				`The variable ${quote(variable)} ${why}: give the secret "${name}" its value (\`slipway secrets set ${name}\`).`,
+				`The variable ${tell(variable)} ${why}: give the secret "${name}" its value (\`slipway secrets set ${name}\`).`,
 			);
 			return;
 		}
 		if (Buffer.byteLength(value) > SECRET_LIMITS.valueBytesMax || value.includes('\0'))
 			throw new Refusal(
-				`the value of its variable ${quote(variable)} is no secret that could be kept`,
+				`the value of its variable ${tell(variable)} is no secret that could be kept`,
 				`Keep it to ${SECRET_LIMITS.valueBytesMax} bytes without NUL.`,
 			);
 		this.#secrets.push({ name, value });
 		this.#notes.push(
-			`The value of ${quote(variable)} looks like a secret and is kept as the secret "${name}", out of the catalog.`,
+			`The value of ${tell(variable)} looks like a secret and is kept as the secret "${name}", out of the catalog.`,
 		);
 	}
 
@@ -241,7 +242,7 @@ class LaunchReader {
 		const egress = this.#egressOf(program);
 		for (const { source, target, readOnly } of mounts)
 			this.#notes.push(
-				`${quote(source)} of the host is at ${quote(target)} in the container, ${readOnly ? 'to be read only; "readOnly": false lets the server write' : 'to be read and written'}. It has to lie below one of SLIPWAY_MOUNT_ROOTS.`,
+				`${tell(source)} of the host is at ${tell(target)} in the container, ${readOnly ? 'to be read only; "readOnly": false lets the server write' : 'to be read and written'}. It has to lie below one of SLIPWAY_MOUNT_ROOTS.`,
 			);
 		const filled = <Value>(field: string, value: Value, size: number): Record<string, Value> =>
 			size === 0 ? {} : { [field]: value };
@@ -271,7 +272,7 @@ class LaunchReader {
 		const known = knownNeeds(program.name);
 		const found = new Set(known ?? []);
 		for (const text of this.#told) {
-			for (const url of text.match(/\b(?:https?|wss?):\/\/[^\s"'<>,;]+/g) ?? []) this.#addHost(url, found);
+			for (const url of text.match(URLS) ?? []) this.#addHost(url, found);
 		}
 		const egress = [...found].slice(0, CATALOG_LIMITS.egressMax);
 		if (egress.length > 0) this.#notes.push(`It may reach ${egress.join(', ')} and nothing else ("egress").`);
@@ -286,13 +287,33 @@ class LaunchReader {
 	#addHost(url: string, found: Set<string>): void {
 		const parsed = URL.canParse(url) ? new URL(url) : undefined;
 		if (parsed === undefined) return;
-		const port = parsed.port || (parsed.protocol === 'http:' || parsed.protocol === 'ws:' ? '80' : '443');
-		const line = `${parsed.hostname.toLowerCase()}:${port}`;
+		const { hostname, protocol } = parsed;
+		if (!PORTS.has(protocol)) {
+			this.#notes.push(
+				`It names ${tell(hostname)} by ${protocol.slice(0, -1)}: servers are let out through an HTTP proxy alone, which programs of other protocols seldom heed.`,
+			);
+			return;
+		}
+		const line = `${hostname.toLowerCase()}:${parsed.port || PORTS.get(protocol)}`;
 		const flaw = explainEgress(line);
 		if (flaw === undefined) found.add(line);
-		else this.#notes.push(`It names ${quote(line)}, which no server can reach: ${flaw}.`);
+		else this.#notes.push(`It names ${tell(line)}, which no server can reach: ${flaw}.`);
 	}
 }
+
+/** Some call a server by the address of its sources. */
+function nameOf(name: string): string {
+	return name.includes('/') ? nameOfPackage(name) : toServerName(name);
+}
+
+const URLS = /\b(?:https?|wss?|postgres(?:ql)?|mysql|mariadb|rediss?|mongodb(?:\+srv)?|amqps?|nats):\/\/[^\s"'<>,;]+/g;
+/** Of the protocols that go through the proxy, the ports that go without saying. */
+const PORTS: ReadonlyMap<string, string> = new Map([
+	['http:', '80'],
+	['ws:', '80'],
+	['https:', '443'],
+	['wss:', '443'],
+]);
 
 /** Variables that say where things are on a machine, or how its package manager behaves. */
 const OF_THE_MACHINE =
@@ -329,12 +350,12 @@ function refuseRemote(program: Program): void {
 	if (url !== undefined) throw remote(url);
 }
 
-/** A server at a URL. What follows the path of a URL may be a secret, and is not repeated. */
+/** A server at a URL. What follows the host may be a secret, also in the path, and is not repeated. */
 export function remote(url: string): Refusal {
 	const parsed = URL.canParse(url) ? new URL(url) : undefined;
-	const where = parsed === undefined ? 'its address' : `${parsed.origin}${parsed.pathname}`;
+	const where = parsed === undefined ? 'its address' : parsed.host;
 	return new Refusal(
-		`it is a server elsewhere (${quote(where)}), and needs no container`,
+		`it is a server elsewhere (${tell(where)}), and needs no container`,
 		'Connect the client to it directly.',
 	);
 }
@@ -346,8 +367,9 @@ function checkEntry(entry: EntryFile): void {
 	const result = serverSchema.safeParse({ ...rest, ...stand });
 	const issue = result.error?.issues[0];
 	if (issue !== undefined)
+		// What is wrong, a full stop, and what to do: as every message of the schema is made.
 		throw new Refusal(
-			`the catalog does not take its ${quote(formatPath(issue.path))}`,
-			`Change it, since it ${issue.message}.`.replace(/\.\.$/, '.'),
+			`the catalog does not take its ${tell(formatPath(issue.path))}: ${issue.message.split('. ')[0]}`,
+			`${issue.message.split('. ').slice(1).join('. ') || 'Write another'}.`,
 		);
 }

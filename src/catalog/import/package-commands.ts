@@ -1,10 +1,11 @@
 /** `npx`, `uvx` and their like: which package, which of its programs, with which arguments. */
-import { quote } from '../quote.ts';
+
 import { isNpmName, isNpmVersion, isPypiRequirement } from '../sources.ts';
 import { type OptionTable, readOptions } from './options.ts';
 import type { PackageProgram } from './program.ts';
 import { Refusal } from './refusal.ts';
 import { splitWords } from './shell.ts';
+import { tell } from './tell.ts';
 
 const NPX: OptionTable = {
 	valued: new Set([
@@ -36,11 +37,11 @@ export function readNpx(words: readonly string[]): PackageProgram {
 		if (name === '-p' || name === '--package') packages.push(...value.split(',').filter((one) => one !== ''));
 		else if (name === '-c' || name === '--call') rest = [...splitWords(value), ...rest];
 		else if (!NPX_QUIET.has(name))
-			notes.push(`The option ${quote(name)} of npx is left out: it says nothing of what runs in the container.`);
+			notes.push(`The option ${tell(name)} of npx is left out: it says nothing of what runs in the container.`);
 	}
 	if (packages.length > 1)
 		throw new Refusal(
-			`it is made of ${packages.length} packages (${packages.map(quote).join(', ')}), and an entry has one`,
+			`it is made of ${packages.length} packages (${packages.map(tell).join(', ')}), and an entry has one`,
 			'Make a folder with a package.json that depends on them, and name it in "npm", as in "./servers/own".',
 		);
 	const [first, ...args] = rest;
@@ -76,7 +77,7 @@ export function npmProgram({
 	const version = at === -1 ? '' : spec.slice(at + 1);
 	if (!isNpmName(name) || (version !== '' && !isNpmVersion(version)))
 		throw new Refusal(
-			`${quote(spec)} is not a package of the npm registry`,
+			`${tell(spec)} is not a package of the npm registry`,
 			'Publish it, or put its folder below that of the catalog and name it in "npm", as in "./servers/own".',
 		);
 	// The program of the package's own name is what runs anyway.
@@ -109,7 +110,7 @@ export function readUvx(words: readonly string[]): PackageProgram {
 		if (name === '--from' || name === '--spec') from = value;
 		else if (name === '--with' || name === '-w') beside.push(...splitRequirements(value));
 		else if (name === '--python' || name === '-p')
-			notes.push(`It asks for Python ${quote(value)}; the image has the one of SLIPWAY_PYTHON_IMAGE.`);
+			notes.push(`It asks for Python ${tell(value)}; the image has the one of SLIPWAY_PYTHON_IMAGE.`);
 		else if (
 			name === '--directory' ||
 			name === '--project' ||
@@ -118,7 +119,7 @@ export function readUvx(words: readonly string[]): PackageProgram {
 		)
 			throw localPython(value);
 		else if (!UVX_QUIET.has(name))
-			notes.push(`The option ${quote(name)} of uvx is left out: it says nothing of what runs in the container.`);
+			notes.push(`The option ${tell(name)} of uvx is left out: it says nothing of what runs in the container.`);
 	}
 	if (script === undefined && from === undefined)
 		throw new Refusal('its command line names no package', 'Write the name of the package after `uvx`.');
@@ -165,7 +166,7 @@ const LOCAL_NOTE =
 
 export function localPython(what: string): Refusal {
 	return new Refusal(
-		`it runs a program of a folder of the machine (${quote(what)})`,
+		`it runs a program of a folder of the machine (${tell(what)})`,
 		'Put the folder, with its pyproject.toml, below that of the catalog and name it in "pypi", as in "./servers/own"; or name the published package: `uvx <package>`.',
 	);
 }
@@ -175,7 +176,7 @@ function localSource(spec: string): string | undefined {
 	if (/^\.\/[A-Za-z0-9]/.test(spec) && !/(?:^|\/)\.\.(?:\/|$)/.test(spec)) return spec.replace(/\/+$/, '');
 	if (!/^(?:[.~/\\]|[A-Za-z]:[\\/])/.test(spec)) return undefined;
 	throw new Refusal(
-		`its package is a folder of the machine (${quote(spec)})`,
+		`its package is a folder of the machine (${tell(spec)})`,
 		'Put the folder below that of the catalog, and write its path from there, as in "./servers/own".',
 	);
 }
@@ -189,7 +190,7 @@ function pypiRequirement(text: string): { source: string; name: string } {
 	const written = found === null ? text : `${found[1]}${found[2] === 'latest' ? '' : `==${found[2]}`}`;
 	if (!isPypiRequirement(written))
 		throw new Refusal(
-			`${quote(text)} is not a package of PyPI`,
+			`${tell(text)} is not a package of PyPI`,
 			'Publish it, or put its folder below that of the catalog and name it in "pypi", as in "./servers/own".',
 		);
 	return { source: written.replace(/\s+/g, ''), name: /^[A-Za-z0-9._-]+/.exec(written)?.[0] ?? written };

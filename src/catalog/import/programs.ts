@@ -1,9 +1,10 @@
 /** Which program a command line runs, whoever runs it. */
-import { quote } from '../quote.ts';
+
 import { readDocker } from './docker-command.ts';
 import { localPython, npmProgram, readNpx, readUvRun, readUvx } from './package-commands.ts';
 import type { Program } from './program.ts';
 import { Refusal } from './refusal.ts';
+import { tell } from './tell.ts';
 import { MODULES } from './well-known.ts';
 import { programOf } from './wrappers.ts';
 
@@ -75,7 +76,7 @@ function readPython(args: readonly string[]): Program {
 	const name = Object.hasOwn(MODULES, module) ? MODULES[module] : undefined;
 	if (name === undefined)
 		throw new Refusal(
-			`it runs the Python module ${quote(module)}, and which package that is in cannot be known`,
+			`it runs the Python module ${tell(module)}, and which package that is in cannot be known`,
 			'Write `uvx <package>`, or `uvx --from <package> <program>`, with the name that the package has on PyPI.',
 		);
 	return readUvx([name, ...args.slice(at + 2)]);
@@ -83,14 +84,14 @@ function readPython(args: readonly string[]): Program {
 
 function localNode(what: string): Refusal {
 	return new Refusal(
-		`it runs a program of a folder of the machine (${quote(what)})`,
+		`it runs a program of a folder of the machine (${tell(what)})`,
 		'Put the folder, with a package.json that has a "bin", below that of the catalog and name it in "npm", as in "./servers/own"; or name the published package: `npx -y <package>`.',
 	);
 }
 
 function refuseProgram(command: string): never {
 	throw new Refusal(
-		`${quote(command)} is a program of the machine, and a container has none of it`,
+		`${tell(command)} is a program of the machine, and a container has none of it`,
 		'Make an image that has the program, and write `docker run -i --rm <image>`.',
 	);
 }

@@ -17,3 +17,13 @@ export class Refusal extends Error {
 		this.field = field;
 	}
 }
+
+/** Runs what reads a field: what it refuses is about that field, unless it says otherwise. */
+export function inField<Value>(field: string, read: () => Value): Value {
+	try {
+		return read();
+	} catch (error) {
+		if (error instanceof Refusal) throw new Refusal(error.reason, error.nextStep, error.field ?? field);
+		throw error;
+	}
+}

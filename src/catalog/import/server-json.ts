@@ -1,6 +1,5 @@
 /** A `server.json` of the official registry: packages, of which one that speaks on stdio is taken. */
 import { CATALOG_LIMITS } from '../../limits.ts';
-import { quote } from '../quote.ts';
 import { readDocker } from './docker-command.ts';
 import { type Fields, fieldsOf, listOf, proseOf, textOf } from './fields.ts';
 import { type Launch, remote } from './launch.ts';
@@ -8,6 +7,7 @@ import { nameOfPackage } from './names.ts';
 import { readNpx, readUvx } from './package-commands.ts';
 import type { Program } from './program.ts';
 import { Refusal } from './refusal.ts';
+import { tell } from './tell.ts';
 
 const KINDS: ReadonlySet<string> = new Set(['npm', 'pypi', 'oci']);
 
@@ -36,8 +36,10 @@ export function serverJsonLaunch(server: Fields): Launch {
 function programOf(chosen: Fields, notes: string[]): Program {
 	const identifier = textOf(chosen, 'identifier') ?? textOf(chosen, 'name') ?? '';
 	const version = textOf(chosen, 'version') ?? '';
-	const before = argumentsOf(chosen, ['runtimeArguments', 'runtime_arguments'], notes);
-	const after = argumentsOf(chosen, ['packageArguments', 'package_arguments'], notes);
+	const before = flagged(chosen, ['runtimeArguments', 'runtime_arguments']).flatMap((one) => argumentOf(one, notes));
+	const after = listOf(chosen, 'packageArguments')
+		.concat(listOf(chosen, 'package_arguments'))
+		.flatMap((one) => argumentOf(one, notes));
 	switch (registryOf(chosen)) {
 		case 'npm':
 			return readNpx([...before, version === '' ? identifier : `${identifier}@${version}`, ...after]);
@@ -68,14 +70,17 @@ function refuseAll(server: Fields, packages: readonly Fields[]): Refusal {
 	if (packages.length === 0 && typeof url === 'string') return remote(url);
 	const kinds = packages.map((one) => `${registryOf(one)}${isStdio(one) ? '' : ' over HTTP'}`);
 	return new Refusal(
-		`it is published as ${kinds.length === 0 ? 'no package' : kinds.map(quote).join(', ')}, and not as one of npm, pypi or oci that speaks on stdio`,
+		`it is published as ${kinds.length === 0 ? 'no package' : kinds.map(tell).join(', ')}, and not as one of npm, pypi or oci that speaks on stdio`,
 		'Make an image that has it, and write `slipway add -- docker run -i --rm <image>`.',
 		'packages',
 	);
 }
 
-function argumentsOf(chosen: Fields, fields: readonly string[], notes: string[]): string[] {
-	return fields.flatMap((field) => listOf(chosen, field)).flatMap((argument) => argumentOf(argument, notes));
+/** Options of what starts a package stand there without a value when they take none: `-y`, `--rm`. */
+function flagged(chosen: Fields, fields: readonly string[]): Fields[] {
+	return fields
+		.flatMap((field) => listOf(chosen, field))
+		.map((one) => (textOf(one, 'type') === 'named' ? { value: one['default'] ?? '', ...one } : one));
 }
 
 function argumentOf(argument: Fields, notes: string[]): readonly string[] {
@@ -85,11 +90,11 @@ function argumentOf(argument: Fields, notes: string[]): readonly string[] {
 	const label = isNamed ? name : (textOf(argument, 'valueHint') ?? textOf(argument, 'value_hint') ?? name);
 	if (value !== undefined) return isNamed ? (value === '' ? [name] : [name, value]) : [value];
 	if (argument['isRequired'] !== true && argument['is_required'] !== true) {
-		notes.push(`The argument ${quote(label)} may be said and is not: add it to "args" if the server is to have it.`);
+		notes.push(`The argument ${tell(label)} may be said and is not: add it to "args" if the server is to have it.`);
 		return [];
 	}
 	throw new Refusal(
-		`it needs the argument ${quote(label)}, which is not in the text`,
+		`it needs the argument ${tell(label)}, which is not in the text`,
 		'Write its "value" there, or `slipway add` the command line with it.',
 		'packages',
 	);
@@ -118,6 +123,6 @@ function readVariable(
 	else if (isRequired) variables[name] = `\${${name}}`;
 	else
 		notes.push(
-			`The variable ${quote(name)} may be said and is not: add it to "${isSecret ? 'secrets' : 'env'}" if the server is to have it.`,
+			`The variable ${tell(name)} may be said and is not: add it to "${isSecret ? 'secrets' : 'env'}" if the server is to have it.`,
 		);
 }

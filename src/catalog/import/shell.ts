@@ -1,6 +1,7 @@
 /** A command line as shells read it, as far as it is one command and nothing else. */
-import { quote } from '../quote.ts';
+
 import { Refusal } from './refusal.ts';
+import { tell } from './tell.ts';
 
 const OPERATORS = /[;&|<>()`\n]/;
 
@@ -30,13 +31,12 @@ export function splitWords(line: string): string[] {
 			word = undefined;
 		} else if (char === '`' || (mark === '' && OPERATORS.test(char))) {
 			throw new Refusal(
-				`its command line ${quote(line)} is more than one command, or a shell's own (${quote(char)})`,
+				`its command line is more than one command, or a shell's own (${tell(char)})`,
 				'Write the command of the server alone.',
 			);
 		} else word = (word ?? '') + char;
 	}
-	if (mark !== '')
-		throw new Refusal(`its command line ${quote(line)} lacks a closing ${mark}`, 'Close the quotation marks.');
+	if (mark !== '') throw new Refusal(`its command line lacks a closing ${mark}`, 'Close the quotation marks.');
 	if (word !== undefined) words.push(word);
 	return words;
 }

@@ -64,6 +64,8 @@ function readToml(text: string): unknown {
 	}
 }
 
+const TOO_DEEP = 'more lists and objects in each other than can be read';
+
 function readYaml(text: string): unknown {
 	const lines = new LineCounter();
 	try {
@@ -71,13 +73,14 @@ function readYaml(text: string): unknown {
 		const [error] = document.errors;
 		if (error !== undefined) {
 			const { line, col } = lines.linePos(error.pos[0]);
-			return refuseText(error.message, { line, column: col });
+			// The parser is recursive, and takes the end of the stack for a flaw of the text.
+			const deep = error.message.includes('call stack');
+			return refuseText(deep ? TOO_DEEP : error.message, { line, column: col });
 		}
 		// Aliases of aliases would make much of little.
 		return document.toJS({ maxAliasCount: IMPORT_LIMITS.aliasesMax });
 	} catch (error) {
 		if (error instanceof SlipwayError) throw error;
-		// The parser is recursive, and says so by running out of stack.
-		return refuseText('it is no YAML that can be read: too deep, or of too many aliases');
+		return refuseText('it has more aliases in each other than are followed');
 	}
 }

@@ -22,8 +22,6 @@ const NEEDS: Readonly<Record<string, readonly string[]>> = Object.freeze({
 	'@hubspot/mcp-server': ['api.hubapi.com:443'],
 	'@cloudflare/mcp-server-cloudflare': ['api.cloudflare.com:443'],
 	'@doist/todoist-ai': ['api.todoist.com:443'],
-	'@elastic/mcp-server-elasticsearch': [],
-	'mcp-server-kubernetes': [],
 	'linear-mcp-server': ['api.linear.app:443'],
 	'tavily-mcp': ['api.tavily.com:443'],
 	'exa-mcp-server': ['api.exa.ai:443'],

@@ -1,8 +1,8 @@
 /** Programs that only run another: shells, `env`, `cmd /c`. What they run is what counts. */
 import { IMPORT_LIMITS } from '../../limits.ts';
-import { quote } from '../quote.ts';
 import { Refusal } from './refusal.ts';
 import { splitWords } from './shell.ts';
+import { tell } from './tell.ts';
 
 const ASSIGNMENT = /^([A-Za-z_][A-Za-z0-9_]*)=([\s\S]*)$/;
 const SHELLS: ReadonlySet<string> = new Set(['sh', 'bash', 'zsh', 'dash', 'ash', 'fish']);
@@ -63,7 +63,7 @@ function ofShell(args: readonly string[]): readonly string[] {
 	const line = args[at + 1];
 	if (at === -1 || line === undefined)
 		throw new Refusal(
-			`it runs a script of the machine (${quote(args.find((arg) => !arg.startsWith('-')) ?? 'a shell')})`,
+			`it runs a script of the machine (${tell(args.find((arg) => !arg.startsWith('-')) ?? 'a shell')})`,
 			'Write the command that the script runs, or make an image that has it.',
 		);
 	return splitWords(line);

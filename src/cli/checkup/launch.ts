@@ -20,13 +20,14 @@ const CHECK = 'launch';
 /** Runs inside. It says one line, once it was told one. */
 const PROGRAM = `
 const { readFileSync, statfsSync, writeFileSync } = require('node:fs');
+const { getuid, stdin } = require('node:process');
 const status = readFileSync('/proc/self/status', 'utf8');
 const field = (name) => new RegExp('^' + name + ':\\\\s+(\\\\S+)', 'm').exec(status)?.[1];
 let root = 'writable';
 try { writeFileSync('/slipway', ''); } catch (error) { root = error.code; }
 const { bavail, bsize } = statfsSync('/');
-process.stdin.once('data', (echo) => console.log(JSON.stringify({
-	uid: process.getuid(), seccomp: field('Seccomp'), noNewPrivileges: field('NoNewPrivs'), capabilities: field('CapEff'),
+stdin.once('data', (echo) => console.log(JSON.stringify({
+	uid: getuid(), seccomp: field('Seccomp'), noNewPrivileges: field('NoNewPrivs'), capabilities: field('CapEff'),
 	root, freeBytes: bavail * bsize, echo: String(echo).trim(),
 })));
 `;

@@ -15,16 +15,18 @@ import { describeSource } from '../../launcher/preparations.ts';
 import { CLI_LIMITS } from '../../limits.ts';
 import { isObject, own } from '../../mcp/jsonrpc.ts';
 import { findSecret } from '../../secrets/sources.ts';
+import type { Invocation } from '../invocation.ts';
 import { howToKeep } from '../trial-hints.ts';
 import { broken, type Finding, ok, warning } from './finding.ts';
 import { judgeFree } from './launch.ts';
 
 /** The catalog, and what is found of it; of one that is wrong there is no more to look at. */
-export async function checkCatalog({
-	catalogPath,
-}: Config): Promise<{ readonly catalog: Catalog | undefined; readonly finding: Finding }> {
+export async function checkCatalog(
+	{ catalogPath }: Config,
+	environment: Invocation['environment'],
+): Promise<{ readonly catalog: Catalog | undefined; readonly finding: Finding }> {
 	try {
-		const catalog = await loadCatalog(catalogPath);
+		const catalog = await loadCatalog(catalogPath, environment);
 		const enabled = [...catalog.servers.values()].filter((server) => server.enabled).length;
 		return { catalog, finding: ok('catalog', `${catalog.servers.size} servers, ${enabled} of them enabled`) };
 	} catch (error) {
@@ -42,6 +44,8 @@ export function checkSecrets(catalog: Catalog, { secrets }: Config): Finding[] {
 	for (const server of enabledIn(catalog)) {
 		for (const { name } of server.secrets) {
 			count += 1;
+			// A file of another program's has the values in it.
+			if (catalog.secretValues.has(name)) continue;
 			const finding = findSecret(secrets, name);
 			const why = `${server.name} does not start without it.`;
 			if (finding.kind === 'missing')
