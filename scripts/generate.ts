@@ -54,7 +54,7 @@ function configPage(): string {
 			row(`\`${name}\``, byDefault, roles.join(', '), description),
 		),
 		'',
-		'Under compose, `SLIPWAY_CATALOG`, `SLIPWAY_API_KEY_FILE`, the three files of `SLIPWAY_TLS`, `SLIPWAY_SECRETS_DIR`,',
+		'Under compose, `SLIPWAY_CATALOG`, `SLIPWAY_API_KEY_FILE`, the three files of `SLIPWAY_TLS`, `SLIPWAY_CA_FILE`, `SLIPWAY_SECRETS_DIR`,',
 		'`SLIPWAY_SECRETS_KEY_FILE` and `SLIPWAY_DOCKER_SOCKET` are paths on the host (a file that is replaced there instead of',
 		'written anew is seen at the next start), `SLIPWAY_DATA` and `SLIPWAY_SECRETS_STORE` are folders on the host or names of',
 		'volumes, and `SLIPWAY_ADDRESS` is the address of the host that the port is',

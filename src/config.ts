@@ -13,7 +13,7 @@ import { LOG_LEVELS, type LogLevel } from './log.ts';
 
 import { bytesOf } from './sizes.ts';
 
-type Role = 'gateway' | 'launcher';
+type Role = 'gateway' | 'launcher' | 'command line';
 
 interface Setting<T> {
 	readonly schema: z.ZodType<T, string | undefined>;
@@ -80,6 +80,18 @@ export const SETTINGS = Object.freeze({
 		'`http://localhost:<port>`, or `https:` with a certificate',
 		['gateway'],
 		'The URL that clients use, where a proxy stands in front of the gateway. Its host is allowed.',
+	),
+	SLIPWAY_URL: setting(
+		z.url({ protocol: /^https?$/, error: 'an http or https URL' }).optional(),
+		'the gateway of the same compose project, or `http://localhost:<port>`',
+		['command line'],
+		'Where the command line finds the gateway. Where `SLIPWAY_PUBLIC_URL` is set, the host of that is the one that it asks for there.',
+	),
+	SLIPWAY_CA_FILE: setting(
+		text,
+		'the certificate of `SLIPWAY_TLS_CERT_FILE`',
+		['command line'],
+		'A file with certificates in PEM that the command line knows the gateway by, beside those that are known to everybody.',
 	),
 	SLIPWAY_API_KEY: setting(
 		z
@@ -371,6 +383,13 @@ export interface Config {
 	readonly port: number;
 	readonly address: string;
 	readonly publicUrl: string;
+	/** The gateway as the command line finds it. */
+	readonly gateway: {
+		readonly url: string;
+		/** What is asked for there. */
+		readonly host: string;
+		readonly caFile: string | undefined;
+	};
 	readonly apiKey: string | undefined;
 	readonly apiKeyFile: string | undefined;
 	readonly auth: 'key' | 'none';
@@ -486,10 +505,16 @@ function toConfig(values: Values, secrets: SecretsConfig['environment']): Config
 	const publicUrl = (values.SLIPWAY_PUBLIC_URL ?? `${scheme}://localhost:${values.SLIPWAY_PORT}`).replace(/\/+$/, '');
 	const loopback = ['localhost', '127.0.0.1', '[::1]'];
 	const { host, origin } = new URL(publicUrl);
+	const gatewayUrl = (values.SLIPWAY_URL ?? `${scheme}://localhost:${values.SLIPWAY_PORT}`).replace(/\/+$/, '');
 	return Object.freeze({
 		port: values.SLIPWAY_PORT,
 		address: values.SLIPWAY_ADDRESS,
 		publicUrl,
+		gateway: Object.freeze({
+			url: gatewayUrl,
+			host: new URL(values.SLIPWAY_PUBLIC_URL ?? gatewayUrl).host,
+			caFile: values.SLIPWAY_CA_FILE ?? values.SLIPWAY_TLS_CERT_FILE,
+		}),
 		apiKey: values.SLIPWAY_API_KEY,
 		apiKeyFile: values.SLIPWAY_API_KEY_FILE,
 		auth: values.SLIPWAY_AUTH,

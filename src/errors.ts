@@ -686,6 +686,29 @@ export const ERRORS = Object.freeze({
 		'A setting is wrong.',
 		'Correct the setting that the message names; docs/config.md lists all.',
 	),
+	// At the command line.
+	SLIPWAY_GATEWAY_UNREACHABLE: row(
+		503,
+		RPC_CODES.unavailable,
+		'error',
+		'The gateway does not answer.',
+		'Start it (`docker compose up -d --wait`), or say where it is: `--url`, or SLIPWAY_URL.',
+		true,
+	),
+	SLIPWAY_CALL_REFUSED: row(
+		400,
+		RPC_CODES.invalidParams,
+		'info',
+		'The server answered the call with an error.',
+		'`slipway call <server>` lists its tools and their arguments; `slipway logs <server>` has what it said beside that.',
+	),
+	SLIPWAY_KEY_REQUIRED: row(
+		401,
+		RPC_CODES.unauthenticated,
+		'error',
+		'There is no key to ask the gateway with.',
+		'Name a file that holds one: `--key-file`, or SLIPWAY_API_KEY_FILE. Beside the data of the gateway (SLIPWAY_DATA) none is needed.',
+	),
 	SLIPWAY_CATALOG_INVALID: row(
 		500,
 		RPC_CODES.internal,

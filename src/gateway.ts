@@ -13,6 +13,7 @@ import { Certificates } from './http/certificates.ts';
 import { Conversations } from './http/conversations.ts';
 import { KeyRing, makeFirstKey, OPEN_TO_ALL, OPERATOR } from './http/keys.ts';
 import { Listener } from './http/listener.ts';
+import { LogStreams } from './http/log-streams.ts';
 import { isOpen } from './http/open-paths.ts';
 import { Peers } from './http/peers.ts';
 import { Sessions } from './http/sessions.ts';
@@ -52,6 +53,7 @@ export class Gateway {
 	readonly #authenticator: BoundedAuthenticator;
 	readonly #listener: Listener;
 	readonly #keys: KeyRing | undefined;
+	readonly #logs: LogStreams;
 	readonly #pins: Pins;
 	readonly #introductions: Introductions | undefined;
 	readonly #catalogs: CatalogWatch;
@@ -100,6 +102,7 @@ export class Gateway {
 		const peers = new Peers(config);
 		const authenticator = new BoundedAuthenticator(callersOf, (request) => peers.addressOf(request));
 		this.#authenticator = authenticator;
+		this.#logs = new LogStreams(launcher, callersOf);
 		const tenants = new Tenants({
 			perPrincipalMax: config.sessionsPerPrincipalMax,
 			idleMsMax: config.sessionIdleMs,
@@ -120,6 +123,7 @@ export class Gateway {
 			this.#keys.onChange = (principal, what) => {
 				log.info('key changed', { principal, cause: what });
 				tenants.dismiss(principal, what === 'gone' ? 'end' : 'suspend');
+				this.#logs.dismiss(principal);
 			};
 		this.#pins = new Pins(store, log);
 		const absences = new Absences();
@@ -166,7 +170,10 @@ export class Gateway {
 					metadata,
 					keys: this.#keys === undefined ? undefined : { ring: this.#keys, store },
 					pins: { pins: this.#pins, store },
+					logs: this.#logs,
+					restart: (server) => this.#pool.restart(server),
 					version,
+					publicUrl: config.publicUrl,
 					isDraining,
 					door,
 				}),
@@ -213,6 +220,7 @@ export class Gateway {
 		const ended = Promise.all([cooled, this.#endSessions()]);
 		await Promise.race([ended, sleep(DRAIN_LIMITS.stopMs, undefined, { ref: false })]);
 		clearInterval(this.#ticking);
+		this.#logs.stop();
 		this.#keys?.stop();
 		this.#pins.stop();
 		await this.#listener.stop();
@@ -234,6 +242,7 @@ export class Gateway {
 		this.#callers.sessions.tick(nowMs);
 		this.#callers.budgets.tick(nowMs);
 		this.#authenticator.tick(nowMs);
+		this.#logs.tick(nowMs);
 		this.#dependencies.audit.tick(nowMs);
 		this.#toolBook.tick(nowMs);
 	}

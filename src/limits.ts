@@ -36,6 +36,11 @@ export const HTTP_LIMITS = Object.freeze({
 	requestIdCharsMax: 64,
 	/** Admin routes (status, metrics), for each principal or address. */
 	adminRequestsPerMinuteMax: 600,
+	/** What servers write on stderr, followed: streams of one caller, and of all. Fewer than the launcher serves. */
+	logStreamsPerCallerMax: 8,
+	logStreamsMax: 32,
+	/** Lines that came before it was asked for, where nothing is said of them. */
+	logTailLinesMax: 100,
 });
 
 /** Server-sent events to a client. */
@@ -80,6 +85,11 @@ export const STDIO_LIMITS = Object.freeze({
 	/** Such lines of one Instance that the log tells of. */
 	noiseToldMax: 3,
 	stderrRingBytesMax: 64 * KIB,
+	/** How exactly it is known when a byte of it came, and of how many times that is known. */
+	stderrMarkMs: 100,
+	stderrMarksMax: 1024,
+	/** A line of it that has not ended is told when it is longer. */
+	stderrLineBytesMax: 4 * KIB,
 	/** The tail of stderr that goes into an error or into /status. */
 	stderrTailCharsMax: 2 * KIB,
 });
@@ -457,6 +467,13 @@ export const LAUNCHER_LIMITS = Object.freeze({
 	asksMax: 1100,
 	followersMax: 8,
 	reportsMax: 8,
+	/** Connections that are told what servers write on stderr, and what may wait for one that reads too slowly. */
+	stderrFollowersMax: 64,
+	stderrWaitingBytesMax: 1 * MIB,
+	/** What came meanwhile is told at once. */
+	stderrIntervalMs: 100,
+	/** Lines that came before it was asked for, at most. */
+	stderrTailLinesMax: 1000,
 	/** Launches that wait, for their image or for their turn: more than callers that the queue for starts has places for. */
 	launchesMax: 1024,
 	/** Connections of Instances that have ended, on which the last of what they said may still be read. */
@@ -557,6 +574,24 @@ export const HEALTH_LIMITS = Object.freeze({
 	timeoutMs: 3_000,
 });
 
+/** The command line as a client of the gateway. */
+export const GATEWAY_CLIENT_LIMITS = Object.freeze({
+	/** A key of its own is good for so long, and is made good for as long again while the verb goes on. */
+	keyMs: 5 * 60_000,
+	keyRenewMs: 60_000,
+	/** In which the gateway must have seen a new key. */
+	keySeenMs: 5_000,
+	/** To connect, and to begin an answer. */
+	requestTimeoutMs: 30_000,
+	answerBytesMax: 32 * MIB,
+	/** Tools of one server, by pages. */
+	pagesMax: 64,
+	/** A stream of lines on which nothing comes for so long has broken off: more than one sign of life was missed. */
+	silenceMsMax: 45_000,
+	/** A configuration of a client that something is written into. */
+	configurationBytesMax: 4 * MIB,
+});
+
 /** The command line. */
 export const CLI_LIMITS = Object.freeze({
 	/** How often the line of a step that is under way is written over. */
@@ -572,6 +607,9 @@ export const CLI_LIMITS = Object.freeze({
 	describedCharsMax: 100,
 	/** Of a file with servers of another program. */
 	importBytesMax: 8 * MIB,
+	/** How long a gateway may take to serve what was written, and how often it is asked. */
+	servedWaitMs: 15_000,
+	servedPollMs: 100,
 	/** How long the containers of a server that was removed may take to let go of its volumes. */
 	volumeWaitMs: 60_000,
 	/** What `doctor` waits for a container, and for a gateway. */

@@ -58,6 +58,26 @@ const VERBS: Readonly<Record<string, Verb>> = {
 		asRoot: true,
 		load: async () => (await import('./cli/doctor.ts')).doctor,
 	},
+	status: {
+		does: 'what runs, what is wrong, and the next step',
+		takes: '[--json]',
+		load: async () => (await import('./cli/status.ts')).status,
+	},
+	list: {
+		does: 'the servers of the catalog, as the gateway has it',
+		takes: '[--json]',
+		load: async () => (await import('./cli/list.ts')).list,
+	},
+	call: {
+		does: 'calls a tool, or lists the tools of a server',
+		takes: '<server> [tool] [key=value…]',
+		load: async () => (await import('./cli/call.ts')).call,
+	},
+	logs: {
+		does: 'what servers write on stderr',
+		takes: '[server] [-f] [--tail n]',
+		load: async () => (await import('./cli/logs.ts')).logs,
+	},
 	check: {
 		does: 'reads a catalog and says what is wrong with it',
 		takes: '[path] [--json]',

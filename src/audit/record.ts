@@ -11,6 +11,7 @@ export const EVENTS = [
 	'call',
 	'refused',
 	'session',
+	'server',
 	'key',
 	'approval',
 	'secret',
@@ -25,7 +26,7 @@ export const EVENTS = [
 export type EventName = (typeof EVENTS)[number];
 
 /** What an administrator does. */
-export type ActEvent = Extract<EventName, 'key' | 'approval' | 'secret'>;
+export type ActEvent = Extract<EventName, 'session' | 'server' | 'key' | 'approval' | 'secret'>;
 
 /** The end of a file that was being written when its process was killed. */
 export interface Torn {
@@ -36,7 +37,7 @@ export interface Torn {
 }
 
 export interface RecordFields {
-	/** What was done to a session, a key, an approval or a secret. */
+	/** What was done to a session, a server, a key, an approval or a secret. */
 	readonly act?: string;
 	readonly principal?: string;
 	/** The name of the key that something was done to. */

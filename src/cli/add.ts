@@ -9,6 +9,7 @@ import { type Config, readConfig } from '../config.ts';
 import { SlipwayError } from '../errors.ts';
 import type { ServerName } from '../ids.ts';
 import { UNRECORDED } from './audited.ts';
+import { awaitServed } from './await-served.ts';
 import { isExact, makeExact } from './exact.ts';
 import { Failure } from './failure.ts';
 import type { Invocation } from './invocation.ts';
@@ -87,18 +88,31 @@ async function run(
 		assertFree(parseCatalog(now, file), server.name, values);
 		return putServer(now, server.name, entry);
 	});
+	const isServed = await awaitServed([server], invocation);
 	const missing = trial?.missingSecrets ?? [];
 	const url = `${config.publicUrl}/servers/${server.name}/mcp`;
 	if (values.json) {
 		const secrets = { kept: imported.secrets.map(({ name }) => name), missing };
-		print(JSON.stringify({ name: server.name, url, catalog: file, entry, notes: imported.notes, secrets, trial }));
+		print(
+			JSON.stringify({
+				name: server.name,
+				url,
+				catalog: file,
+				served: isServed,
+				entry,
+				notes: imported.notes,
+				secrets,
+				trial,
+			}),
+		);
 		return 0;
 	}
 	if (!isRecorded) print(UNRECORDED);
 	if (imported.secrets.length > 0)
 		print(`Kept in ${placeOf(settings)}: ${imported.secrets.map(({ name }) => name).join(', ')}.`);
 	for (const name of missing) print(howToKeep(name));
-	print(`${server.name} is in ${file}. A launcher that runs serves it from now on, without a restart:\n\n  ${url}`);
+	const how = isServed ? 'and is served' : 'and a launcher that runs serves it, without a restart';
+	print(`${server.name} is in ${file}, ${how}:\n\n  ${url}`);
 	return 0;
 }
 

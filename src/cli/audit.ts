@@ -14,7 +14,7 @@ const HELP = `slipway audit <verify | show | tail> [options]
   tail              the last of them
     --principal p     of one caller
     --server s        of one server
-    --event e         of one kind: call, refused, session, key, approval, secret, catalog, start, stop
+    --event e         of one kind: call, refused, session, server, key, approval, secret, catalog, start, stop
     --since 2h        from then on: days (d), hours (h), minutes (m), or a time like 2027-01-31T00:00:00Z
     --lines 20        so many at most, the last ones
 

@@ -71,7 +71,7 @@ async function examineSurroundings(
 		...(catalog === undefined || bench === undefined ? [] : [await checkImages(catalog, bench.engine)]),
 		...(catalog === undefined ? [] : checkSecrets(catalog, config)),
 		await checkDataDisk(config),
-		await checkGateway(bench?.engine, config),
+		await checkGateway(config),
 	];
 }
 

@@ -10,6 +10,7 @@ import { describeSource } from '../launcher/preparations.ts';
 import { visible } from '../mcp/definition.ts';
 import { findSecret } from '../secrets/sources.ts';
 import { UNRECORDED } from './audited.ts';
+import { awaitServed } from './await-served.ts';
 import { isExact, makeExact } from './exact.ts';
 import { nextSteps } from './failure.ts';
 import type { Invocation } from './invocation.ts';
@@ -78,17 +79,22 @@ async function run({ values, positionals }: Asked<typeof OPTIONS>, invocation: I
 		accepted.reduce((edited, { server, entry }) => putServer(edited, server.name, entry), now);
 	const { print } = invocation;
 	let isRecorded = true;
+	let isServed = false;
 	if (!values['dry-run'] && accepted.length > 0) {
 		const secrets = accepted.flatMap(({ imported }) => imported.secrets);
 		isRecorded = await keepSecrets(secrets, { config, invocation });
 		await writeCatalogFile(file, edit);
+		isServed = await awaitServed(
+			accepted.map(({ server }) => server),
+			invocation,
+		);
 	}
-	if (values.json) print(JSON.stringify(summaryOf(outcomes, { file, isDry: values['dry-run'] === true })));
+	if (values.json) print(JSON.stringify(summaryOf(outcomes, { file, isDry: values['dry-run'] === true, isServed })));
 	else {
 		print(describe(outcomes, paintOf(invocation.out, invocation.environment)));
 		if (values['dry-run'])
 			print(`\nNothing was written. ${file} would be:\n\n${diffLines(text, edit(text)).join('\n')}`);
-		else print(`\n${tellWritten(accepted, { file, config })}${isRecorded ? '' : `\n${UNRECORDED}`}`);
+		else print(`\n${tellWritten(accepted, { file, config, isServed })}${isRecorded ? '' : `\n${UNRECORDED}`}`);
 	}
 	return accepted.length === outcomes.length ? 0 : 1;
 }
@@ -188,7 +194,7 @@ function refuse({ name, reason, nextStep }: { name: string; reason: string; next
 
 function summaryOf(
 	outcomes: readonly Outcome[],
-	{ file, isDry }: { readonly file: string; readonly isDry: boolean },
+	{ file, isDry, isServed }: { readonly file: string; readonly isDry: boolean; readonly isServed: boolean },
 ): object {
 	const servers = outcomes.map((one) => {
 		if (one.outcome === 'refused') return one;
@@ -196,7 +202,7 @@ function summaryOf(
 		const secrets = imported.secrets.map(({ name }) => name);
 		return { outcome, name: server.name, entry, notes: imported.notes, secrets, ...(trial && { trial }) };
 	});
-	return { catalog: file, dryRun: isDry, servers };
+	return { catalog: file, dryRun: isDry, served: isServed, servers };
 }
 
 function describe(outcomes: readonly Outcome[], paint: Paint): string {
@@ -225,14 +231,14 @@ function describe(outcomes: readonly Outcome[], paint: Paint): string {
 
 function tellWritten(
 	accepted: readonly Accepted[],
-	{ file, config }: { readonly file: string; readonly config: Config },
+	{ file, config, isServed }: { readonly file: string; readonly config: Config; readonly isServed: boolean },
 ): string {
 	if (accepted.length === 0) return 'Nothing was written.';
 	const kept = accepted.flatMap(({ imported }) => imported.secrets.map(({ name }) => name));
 	const names = accepted.map(({ server }) => server.name);
 	const missing = findMissing(accepted, config);
 	return [
-		`${accepted.length === 1 ? 'One server is' : `${accepted.length} servers are`} in ${file}: ${names.join(', ')}.`,
+		`${accepted.length === 1 ? 'One server is' : `${accepted.length} servers are`} in ${file}${isServed ? ', and served' : ''}: ${names.join(', ')}.`,
 		...(kept.length === 0 ? [] : [`Kept in ${placeOf(config)}: ${kept.join(', ')}.`]),
 		...missing.map(howToKeep),
 	].join('\n');

@@ -189,6 +189,11 @@ export class ContainerChannel implements Channel {
 		return this.#stderr.tail();
 	}
 
+	/** See StderrRing. */
+	stderrLines(from: number, isOver: boolean): ReturnType<StderrRing['lines']> {
+		return this.#stderr.lines(from, isOver);
+	}
+
 	stop(patience: Patience): Promise<void> {
 		this.#stopping ??= this.#stop(patience);
 		return this.#stopping;

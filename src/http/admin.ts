@@ -1,25 +1,25 @@
-/** What operators and monitors ask: /health, /ready, /status, /metrics. Express and a rate limit serve it. */
+/** What operators and monitors ask, and the admin API. Express and a rate limit serve it, from the table of its routes. */
 import type { IncomingMessage } from 'node:http';
 import express, { type NextFunction, type Request, type Response } from 'express';
 import { rateLimit } from 'express-rate-limit';
 import type { Audit } from '../audit/audit.ts';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
 import type { ServerName } from '../ids.ts';
-import type { InstanceReport, Launcher, LauncherState, ServerView } from '../launcher/contract.ts';
 import { HTTP_LIMITS } from '../limits.ts';
 import type { Metrics } from '../metrics.ts';
-import type { Absence, Absences } from '../pool/absences.ts';
-import type { CrashView } from '../pool/crash-record.ts';
-import type { PinView } from '../pool/pins.ts';
-import type { WarmView } from '../pool/warm-starts.ts';
+import { isRoute, mount } from './api-route.ts';
 import { auditedActs } from './audited-acts.ts';
 import { auditRefusal } from './audited-refusals.ts';
 import { type KeysApiDependencies, keysApi } from './keys-api.ts';
+import type { LogStreams } from './log-streams.ts';
 import { matchMetadataPath } from './oauth/resource-metadata.ts';
+import { openApiRoute } from './openapi.ts';
 import { type PinsApiDependencies, pinsApi } from './pins-api.ts';
 import type { Authenticator, Principal } from './principal.ts';
 import { sendError } from './respond.ts';
-import type { Sessions } from './sessions.ts';
+import { serversApi } from './servers-api.ts';
+import { sessionsApi } from './sessions-api.ts';
+import { healthRoutes, type StatusDependencies, statusRoutes } from './status.ts';
 
 /** What is known of a request at the door. */
 export interface Door {
@@ -31,14 +31,7 @@ export interface Door {
 	addressOf(request: IncomingMessage): string;
 }
 
-export interface AdminDependencies {
-	readonly launcher: Launcher;
-	readonly sessions: Sessions;
-	readonly absences: Absences;
-	/** What keeps a server from being started at once. */
-	readonly crashes: (server: ServerName) => CrashView | undefined;
-	/** How many Instances of a server wait for their first caller, and should. */
-	readonly warmth: (server: ServerView) => WarmView | undefined;
+export interface AdminDependencies extends Omit<StatusDependencies, 'pins'> {
 	readonly metrics: Metrics;
 	readonly audit: Audit;
 	readonly authenticator: Authenticator;
@@ -48,13 +41,31 @@ export interface AdminDependencies {
 	readonly keys: Omit<KeysApiDependencies, 'act'> | undefined;
 	/** Where definitions of tools are approved. */
 	readonly pins: Omit<PinsApiDependencies, 'act'>;
-	readonly version: string;
-	readonly isDraining: () => boolean;
+	/** What servers write on stderr, followed. */
+	readonly logs: LogStreams;
+	/** Has other Instances take the place of a server's; returns how many are to go. */
+	readonly restart: (server: ServerName) => number;
 	readonly door: Door;
+	readonly publicUrl: string;
 }
 
 export function createAdminApp(dependencies: AdminDependencies): express.Express {
-	const { launcher, metrics, audit, authenticator, version, door } = dependencies;
+	const { metrics, audit, authenticator, sessions, keys, pins, logs, restart, door } = dependencies;
+	const act = auditedActs(audit, (request) => ({
+		principal: door.principalOf(request)?.id ?? '',
+		requestId: door.requestIdOf(request),
+		client: door.addressOf(request),
+	}));
+	const open = healthRoutes(dependencies);
+	const guarded = [
+		...statusRoutes(dependencies, metrics),
+		...serversApi({ status: dependencies, logs, restart, act, door }),
+		...sessionsApi(sessions, act),
+		...(keys === undefined ? [] : keysApi({ ...keys, act })),
+		...pinsApi({ ...pins, act }),
+	];
+	const described = openApiRoute([...open, ...guarded], dependencies);
+	const routes = [...open, ...guarded, described];
 	const app = express();
 	app.disable('x-powered-by');
 	app.disable('etag');
@@ -64,14 +75,7 @@ export function createAdminApp(dependencies: AdminDependencies): express.Express
 		if (!reads && !request.path.startsWith('/api/')) throw new SlipwayError('SLIPWAY_METHOD_NOT_ALLOWED');
 		next();
 	});
-	app.get('/health', (_, response) => {
-		response.json({ status: 'ok', version });
-	});
-	app.get('/ready', (_, response) => {
-		const checks = readiness(launcher.state, dependencies.isDraining());
-		const ready = Object.values(checks).every((check) => check === 'ok');
-		response.status(ready ? 200 : 503).json({ status: ready ? 'ok' : 'unavailable', version, checks });
-	});
+	mount(app, open);
 	app.use((request, response, next) => {
 		const endpoint = matchMetadataPath(request.path);
 		if (endpoint === undefined || dependencies.metadata === undefined) return next();
@@ -93,21 +97,9 @@ export function createAdminApp(dependencies: AdminDependencies): express.Express
 		if (!door.principalOf(request)?.access.admin) throw new SlipwayError('SLIPWAY_FORBIDDEN', { scopes: ['admin'] });
 		next();
 	});
-	app.get('/status', async (_, response) => {
-		response.json(await describeStatus(dependencies));
-	});
-	app.get('/metrics', async (_, response) => {
-		response.type(metrics.contentType).send(await metrics.text());
-	});
-	const act = auditedActs(audit, (request) => ({
-		principal: door.principalOf(request)?.id ?? '',
-		requestId: door.requestIdOf(request),
-		client: door.addressOf(request),
-	}));
-	if (dependencies.keys !== undefined) app.use('/api/keys', keysApi({ ...dependencies.keys, act }));
-	app.use('/api/pins', pinsApi({ ...dependencies.pins, act }));
-	app.use(() => {
-		throw new SlipwayError('SLIPWAY_PATH_UNKNOWN');
+	mount(app, [...guarded, described]);
+	app.use((request) => {
+		throw new SlipwayError(isRoute(routes, request.path) ? 'SLIPWAY_METHOD_NOT_ALLOWED' : 'SLIPWAY_PATH_UNKNOWN');
 	});
 	app.use((error: unknown, request: Request, response: Response, _: NextFunction) => {
 		const told = toSlipwayError(error);
@@ -119,70 +111,4 @@ export function createAdminApp(dependencies: AdminDependencies): express.Express
 		sendError(request, response, { error: told, requestId, challenge });
 	});
 	return app;
-}
-
-/** What must be so for a call to succeed. Each check is `ok` or the reason why not. */
-function readiness({ launcher, engine }: LauncherState, draining: boolean): Record<string, string> {
-	return {
-		gateway: draining ? 'shutting down' : 'ok',
-		launcher: launcher.reachable ? 'ok' : 'does not answer',
-		engine: engine.reachable ? 'ok' : 'does not answer',
-	};
-}
-
-async function describeStatus({
-	launcher,
-	sessions,
-	absences,
-	crashes,
-	warmth,
-	pins: { pins },
-	version,
-	isDraining,
-}: AdminDependencies): Promise<object> {
-	const { state } = launcher;
-	const reports = await launcher.report().catch((): readonly InstanceReport[] => []);
-	const counts = sessions.counts();
-	const views = pins.views();
-	return {
-		version,
-		status: Object.values(readiness(state, isDraining())).every((check) => check === 'ok') ? 'ok' : 'unavailable',
-		launcher: state.launcher,
-		engine: state.engine,
-		catalog: state.catalog,
-		sessions: sessions.size,
-		startsQueued: state.startsQueued,
-		orphansSwept: state.orphansSwept,
-		groups: Object.entries(state.groups).map(([name, servers]) => ({ name, servers, path: `/groups/${name}/mcp` })),
-		servers: state.servers.map((server) => ({
-			...server,
-			path: `/servers/${server.name}/mcp`,
-			sessions: counts.get(server.name) ?? 0,
-			...describeAbsence(absences.of(server.name)),
-			...describeCrashes(crashes(server.name)),
-			...describeWarmth(warmth(server)),
-			...describePins(views.get(server.name)),
-			recent: reports.filter((report) => report.server === server.name).map(({ server: _, ...report }) => report),
-		})),
-	};
-}
-
-/** Why aggregated endpoints are without a server, if they are. */
-function describeAbsence(absence: Absence | undefined): { absent?: Absence } {
-	return absence === undefined ? {} : { absent: absence };
-}
-
-/** Why a server is started later or not at all, if it is. */
-function describeCrashes(crashes: CrashView | undefined): { crashes?: CrashView } {
-	return crashes === undefined ? {} : { crashes };
-}
-
-/** How many of a server's Instances wait, if any do or should. */
-function describeWarmth(warmStarts: WarmView | undefined): { warmStarts?: WarmView } {
-	return warmStarts === undefined ? {} : { warmStarts };
-}
-
-/** Which of a server's tools are approved, and which are hidden, where any are known. */
-function describePins(pins: PinView | undefined): { pins?: PinView } {
-	return pins === undefined ? {} : { pins };
 }

@@ -4,26 +4,8 @@ import type { RecordFields } from '../audit/record.ts';
 import { SlipwayError } from '../errors.ts';
 import { BUDGET_LIMITS, POLICY_LIMITS, SESSION_LIMITS } from '../limits.ts';
 import { isScope } from '../policy/access.ts';
-import type { KeyLimits, KeyStore, StoredKey } from '../store/contract.ts';
+import type { KeyStore, StoredKey } from '../store/contract.ts';
 import { hashKey, makeKey, OPERATOR } from './keys.ts';
-
-/** A key as it is told: never the key itself, nor its hash. */
-export interface KeyView {
-	readonly name: string;
-	readonly scopes: readonly string[];
-	readonly createdAt: string;
-	/** Calls of one server in a minute. */
-	readonly callsPerMinute?: number;
-	readonly limits?: KeyLimits;
-	readonly expiresAt?: string;
-	readonly expired?: true;
-}
-
-/** A key that was made just now. */
-export interface MadeKey extends KeyView {
-	/** To be shown once: it is kept as a hash only. */
-	readonly key: string;
-}
 
 function atLeastOne(max: number) {
 	return z.int('a whole number').min(1, 'at least 1').max(max, `at most ${max}`).optional();
@@ -55,6 +37,26 @@ export const newKeySchema = z.strictObject({
 		.optional(),
 	expiresAt: z.iso.datetime({ offset: true, error: 'a time like 2027-01-31T00:00:00Z' }).optional(),
 });
+
+/** A key as it is told: never the key itself, nor its hash. */
+const keyTold = z
+	.object({
+		...newKeySchema.omit({ name: true, scopes: true }).shape,
+		name: z.string(),
+		scopes: z.array(z.string()).readonly(),
+		createdAt: z.string(),
+		callsPerMinute: newKeySchema.shape.callsPerMinute.describe('Calls of one server in a minute.'),
+		expired: z.literal(true).optional(),
+	})
+	.meta({ id: 'Key' });
+export type KeyView = z.output<typeof keyTold>;
+export const keysTold = z.object({ keys: z.array(keyTold).readonly() });
+
+/** A key that was made just now. */
+export const madeKeyTold = keyTold
+	.extend({ key: z.string().describe('To be shown once: it is kept as a hash only.') })
+	.meta({ id: 'MadeKey' });
+export type MadeKey = z.output<typeof madeKeyTold>;
 
 export type NewKey = z.output<typeof newKeySchema>;
 

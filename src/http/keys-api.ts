@@ -1,10 +1,19 @@
 /** /api/keys: what `slipway keys` does, for those with the scope `admin`. */
-import { type Request, Router } from 'express';
-import { SlipwayError } from '../errors.ts';
+import type { Request } from 'express';
 import type { KeyStore } from '../store/contract.ts';
+import { type ApiRoute, jsonRoute } from './api-route.ts';
 import type { DoAct } from './audited-acts.ts';
 import { readJsonBody } from './body.ts';
-import { createKey, describeKey, listKeys, revokeKey, rotateKey } from './key-admin.ts';
+import {
+	createKey,
+	describeKey,
+	keysTold,
+	listKeys,
+	madeKeyTold,
+	newKeySchema,
+	revokeKey,
+	rotateKey,
+} from './key-admin.ts';
 import type { KeyRing } from './keys.ts';
 
 export interface KeysApiDependencies {
@@ -14,8 +23,7 @@ export interface KeysApiDependencies {
 	readonly act: DoAct;
 }
 
-export function keysApi({ store, ring, act }: KeysApiDependencies): Router {
-	const router = Router();
+export function keysApi({ store, ring, act }: KeysApiDependencies): ApiRoute[] {
 	const doTo = <Result>(request: Request, name: string, key: string | undefined, run: () => Result): Result =>
 		act(request, {
 			event: 'key',
@@ -26,25 +34,45 @@ export function keysApi({ store, ring, act }: KeysApiDependencies): Router {
 				return result;
 			},
 		});
-	router.get('/', (_, response) => {
-		response.json({ keys: listKeys(store) });
-	});
-	router.post('/', async (request, response) => {
-		const { value } = await readJsonBody(request);
-		response.status(201).json(doTo(request, 'create', undefined, () => createKey(store, value)));
-	});
-	router.post('/:name/rotate', (request, response) => {
-		const { name } = request.params;
-		response.json(doTo(request, 'rotate', name, () => rotateKey(store, name)));
-	});
-	router.delete('/:name', (request, response) => {
-		const { name } = request.params;
-		doTo(request, 'revoke', name, () => revokeKey(store, name));
-		response.status(204).end();
-	});
-	router.use((request) => {
-		const known = request.path === '/' || /^\/[^/]+(?:\/rotate)?$/.test(request.path);
-		throw new SlipwayError(known ? 'SLIPWAY_METHOD_NOT_ALLOWED' : 'SLIPWAY_PATH_UNKNOWN');
-	});
-	return router;
+	return [
+		jsonRoute({
+			method: 'get',
+			path: '/api/keys',
+			summary: 'The keys that there are; never a key itself.',
+			says: 'All of them.',
+			told: keysTold,
+			handle: () => ({ keys: listKeys(store) }),
+		}),
+		jsonRoute({
+			method: 'post',
+			path: '/api/keys',
+			summary: 'Makes a key.',
+			body: newKeySchema,
+			status: 201,
+			says: 'The key, told this once.',
+			told: madeKeyTold,
+			errors: ['SLIPWAY_KEY_INVALID', 'SLIPWAY_KEY_EXISTS', 'SLIPWAY_KEYS_FULL', 'SLIPWAY_AUDIT_FAILED'],
+			handle: async ({ request }) => {
+				const { value } = await readJsonBody(request);
+				return doTo(request, 'create', undefined, () => createKey(store, value));
+			},
+		}),
+		jsonRoute({
+			method: 'post',
+			path: '/api/keys/{name}/rotate',
+			summary: 'Makes another key for the same caller; the one that it had is worth nothing from then on.',
+			says: 'The key, told this once.',
+			told: madeKeyTold,
+			errors: ['SLIPWAY_KEY_UNKNOWN', 'SLIPWAY_AUDIT_FAILED'],
+			handle: ({ request, params: { name = '' } }) => doTo(request, 'rotate', name, () => rotateKey(store, name)),
+		}),
+		{
+			method: 'delete',
+			path: '/api/keys/{name}',
+			summary: 'Revokes a key: it is worth nothing from then on, and what it has open ends.',
+			answers: [{ status: 204, says: 'It is revoked.' }],
+			errors: ['SLIPWAY_KEY_UNKNOWN', 'SLIPWAY_AUDIT_FAILED'],
+			handle: ({ request, params: { name = '' } }) => doTo(request, 'revoke', name, () => revokeKey(store, name)),
+		},
+	];
 }

@@ -153,10 +153,10 @@ function isExpired({ key: { expiresAtMs } }: Known, nowMs: number): boolean {
 	return expiresAtMs !== undefined && nowMs >= expiresAtMs;
 }
 
+/** One whose end was put off is the same: when it is over is looked at whenever it is used. */
 function isSame(one: StoredKey, other: StoredKey): boolean {
 	return (
 		one.hash === other.hash &&
-		one.expiresAtMs === other.expiresAtMs &&
 		one.callsPerMinute === other.callsPerMinute &&
 		JSON.stringify(one.limits) === JSON.stringify(other.limits) &&
 		JSON.stringify(one.scopes) === JSON.stringify(other.scopes)

@@ -66,7 +66,7 @@ const SERVER_PATH = /^\/servers\/([^/]+)(?:\/(mcp|sse|messages)?)?$/;
 const AGGREGATE_PATH = /^(?:\/groups\/([^/]+))?\/mcp$/;
 
 /** What is there for operators and monitors; for any other path the method is not what is wrong with a request. */
-const ADMIN_PATH = /^\/(?:(?:health|ready|status|metrics)$|api\/)/;
+const ADMIN_PATH = /^\/(?:(?:health|ready|status|metrics|openapi\.json)$|api\/)/;
 
 /** What is served below a server's path. */
 export const ENDPOINTS: Readonly<Record<string, (callers: Callers, visit: Visit) => void | Promise<void>>> =

@@ -8,31 +8,34 @@ import { difference } from '../mcp/definition.ts';
 import type { PinStore, StoredPin } from '../store/contract.ts';
 
 /** A tool of a server, as it is told. What a server said in it is written so that all of it is seen. */
-export interface PinTold {
-	readonly server: string;
-	readonly tool: string;
-	/** `new`: never approved. `refused`: it cannot be. */
-	readonly state: 'approved' | 'new' | 'changed' | 'refused';
-	/** Why it is refused. */
-	readonly reason?: string;
-	/** SHA-256 of the definition that was approved, as canonical JSON. */
-	readonly approvedHash?: string;
-	readonly approvedAt?: string;
-	/** The same of what the server says now. */
-	readonly shownHash: string;
-	readonly shownAt: string;
-	/** From what was approved to what is said now, in lines. */
-	readonly difference?: readonly string[];
-	/** Tools that it may be taken for, as `server/tool`. */
-	readonly alike?: readonly string[];
-}
+const pinTold = z
+	.object({
+		server: z.string(),
+		tool: z.string(),
+		state: z
+			.enum(['approved', 'new', 'changed', 'refused'])
+			.describe('`new`: never approved. `refused`: it cannot be.'),
+		reason: z.string().optional().describe('Why it is refused.'),
+		approvedHash: z.string().optional().describe('SHA-256 of the definition that was approved, as canonical JSON.'),
+		approvedAt: z.string().optional(),
+		shownHash: z.string().describe('The same of what the server says now.'),
+		shownAt: z.string(),
+		difference: z
+			.array(z.string())
+			.readonly()
+			.optional()
+			.describe('From what was approved to what is said now, in lines.'),
+		alike: z.array(z.string()).readonly().optional().describe('Tools that it may be taken for, as `server/tool`.'),
+	})
+	.meta({ id: 'Pin' });
+export type PinTold = z.output<typeof pinTold>;
+export const pinsTold = z.object({ pins: z.array(pinTold).readonly() });
 
 /** What is approved: a tool, or whatever waits of a server. */
-const approvalSchema = z.strictObject({
+export const approvalSchema = z.strictObject({
 	server: z.string(),
 	tool: z.string().optional(),
-	/** What was looked at: nothing else is approved then. */
-	shownHash: z.string().optional(),
+	shownHash: z.string().optional().describe('What was looked at: nothing else is approved then.'),
 });
 
 /** Those of all servers, or of one. */

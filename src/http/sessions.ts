@@ -23,6 +23,23 @@ interface SessionOf {
 	readonly target: Target;
 }
 
+/** A session as it is told: never its id, which is a secret. */
+export interface SessionView {
+	/** The beginning of the hash of its id, as the audit has it. */
+	readonly session: string;
+	readonly principal: string;
+	/** A server's name, or the path of many as one. */
+	readonly endpoint: string;
+	readonly revision?: string;
+	readonly createdAt: string;
+	/** How long nothing happened; 0 while a call is in flight or a stream is open. */
+	readonly idleMs: number;
+	readonly inFlight: number;
+	readonly streams: number;
+	/** Whether it has an Instance, or one is on its way. */
+	readonly awake: boolean;
+}
+
 /**
  * INVARIANTS:
  * - A session is in the table from its creation until it is over, and never after.
@@ -53,6 +70,29 @@ export class Sessions {
 		const counts = new Map<string, number>();
 		for (const { target } of this.#sessions.values()) counts.set(target.name, (counts.get(target.name) ?? 0) + 1);
 		return counts;
+	}
+
+	/** Those that live in this process, the oldest first. */
+	views(): SessionView[] {
+		const nowMs = performance.now();
+		return [...this.#sessions.values()].map((session) => ({
+			session: session.mark,
+			principal: session.principal.id,
+			endpoint: session.target.name,
+			...(session.revision === undefined ? {} : { revision: session.revision }),
+			createdAt: new Date(toEpochMs(session.createdAtMs)).toISOString(),
+			idleMs: Math.round(session.idleMs(nowMs)),
+			inFlight: session.inFlight,
+			streams: session.streams,
+			awake: session.awake,
+		}));
+	}
+
+	/** The session that is known by that mark. Throws SLIPWAY_SESSION_UNKNOWN. */
+	findMarked(mark: string): Session {
+		const session = this.#sessions.values().find((one) => one.mark === mark);
+		if (session === undefined) throw new SlipwayError('SLIPWAY_SESSION_UNKNOWN');
+		return session;
 	}
 
 	/**

@@ -9,7 +9,7 @@ import { type ErrorRecord, fromErrorRecord, SlipwayError } from '../errors.ts';
 import type { InstanceId, ServerName } from '../ids.ts';
 import { LAUNCHER_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
-import type { InstanceReport, Launcher, LauncherState } from './contract.ts';
+import type { InstanceReport, Launcher, LauncherState, StderrLine, StderrListener, StderrWish } from './contract.ts';
 import { CALLER_HEADER, INSTANCE_HEADER, PATHS, SPEC_HEADER, UPGRADE_PROTOCOL } from './wire.ts';
 
 export interface RemoteLauncherOptions {
@@ -96,6 +96,23 @@ export class RemoteLauncher implements Launcher {
 		return this.#ask('GET', PATHS.report);
 	}
 
+	async stderr(wish: StderrWish, onLines: StderrListener): Promise<void> {
+		const { signal } = wish;
+		const either = AbortSignal.any([signal, this.#assertReachable()]);
+		try {
+			const response = await this.#send('GET', PATHS.stderr(wish), either);
+			if (response.statusCode !== 200) throw fromErrorRecord(await readJson<ErrorRecord>(response));
+			for await (const line of createInterface({ input: response })) {
+				const told: StderrLine = JSON.parse(line);
+				onLines([told]);
+			}
+			// It ends by itself where it is not followed; otherwise the launcher has cut it.
+			if (wish.follow && !signal.aborted) throw new SlipwayError('SLIPWAY_LAUNCHER_UNREACHABLE');
+		} catch (cause) {
+			if (!signal.aborted) throw cause instanceof SlipwayError ? cause : lost(cause);
+		}
+	}
+
 	/** Lets go of the launcher, which ends by itself every Instance that this process held. */
 	async stop(): Promise<void> {
 		this.#stopping.abort();
@@ -136,7 +153,7 @@ export class RemoteLauncher implements Launcher {
 		return this.#contact.signal;
 	}
 
-	async #ask<T>(method: string, path: string): Promise<T> {
+	async #send(method: string, path: string, signal: AbortSignal): Promise<IncomingMessage> {
 		const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
 		const outgoing = request({
 			socketPath: this.#options.socketPath,
@@ -144,12 +161,16 @@ export class RemoteLauncher implements Launcher {
 			path,
 			headers: { Host: 'launcher' },
 			agent: this.#agent,
-			signal: this.#assertReachable(),
+			signal,
 		});
 		outgoing.once('response', resolve);
 		outgoing.on('error', (cause) => reject(lost(cause)));
 		outgoing.end();
-		const response = await promise;
+		return promise;
+	}
+
+	async #ask<T>(method: string, path: string): Promise<T> {
+		const response = await this.#send(method, path, this.#assertReachable());
 		const body = await readJson<T | ErrorRecord>(response).catch((cause: unknown) => Promise.reject(lost(cause)));
 		if (response.statusCode !== 200) throw fromErrorRecord(body as ErrorRecord);
 		return body as T;

@@ -105,6 +105,29 @@ export interface InstanceReport {
 	readonly stderr: string;
 }
 
+/** A line that an Instance wrote on stderr, without the values of secrets that it was given. */
+export interface StderrLine {
+	/** When, within a moment; of an Instance that is over, when it ended. */
+	readonly at: string;
+	readonly server: ServerName;
+	readonly instance: InstanceId;
+	/** Control characters are replaced in it. */
+	readonly text: string;
+}
+
+export type StderrListener = (lines: readonly StderrLine[]) => void;
+
+/** Which lines somebody wants. */
+export interface StderrWish {
+	/** Absent: of all servers. */
+	readonly server?: ServerName;
+	/** How many of those that are still known, the last ones; at most LAUNCHER_LIMITS.stderrTailLinesMax. */
+	readonly tail: number;
+	/** Whether those that come are wanted too, until `signal` is aborted. */
+	readonly follow: boolean;
+	readonly signal: AbortSignal;
+}
+
 export interface Launcher {
 	/** The last known state. */
 	readonly state: LauncherState;
@@ -120,6 +143,11 @@ export interface Launcher {
 	launch(server: ServerName, signal: AbortSignal, caller: string): Promise<Channel>;
 	/** The Instances, live and lately ended. Rejects with SLIPWAY_LAUNCHER_UNREACHABLE. */
 	report(): Promise<readonly InstanceReport[]>;
+	/**
+	 * What Instances write on stderr. Resolves when all that was wanted is told, or `signal` is aborted. Rejects with
+	 * SLIPWAY_LAUNCHER_UNREACHABLE, also when that comes to be so.
+	 */
+	stderr(wish: StderrWish, onLines: StderrListener): Promise<void>;
 	/** Ends every Instance and lets go of everything. */
 	stop(): Promise<void>;
 }

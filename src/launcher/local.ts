@@ -24,12 +24,21 @@ import type { InstanceId, ServerName } from '../ids.ts';
 import { ENGINE_LIMITS, INSTANCE_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import { Secrets, type ServerSecrets } from '../secrets/secrets.ts';
-import type { InstanceReport, Launcher, LauncherState, Preparation, ServerView } from './contract.ts';
+import type {
+	InstanceReport,
+	Launcher,
+	LauncherState,
+	Preparation,
+	ServerView,
+	StderrListener,
+	StderrWish,
+} from './contract.ts';
 import { EgressNetworks, type EgressOptions } from './egress.ts';
 import { type Identity, type IdentityOptions, identify } from './identity.ts';
 import { describeSource, type PreparationContext, Preparations } from './preparations.ts';
 import { Quotas } from './quotas.ts';
 import { type StartOptions, StartQueue } from './start-queue.ts';
+import { StderrFeed } from './stderr-feed.ts';
 
 export interface LocalLauncherOptions extends IdentityOptions {
 	readonly engine: Engine;
@@ -60,6 +69,7 @@ export class LocalLauncher implements Launcher {
 	readonly #books = new Set<string>();
 	readonly #live = new Map<InstanceId, ContainerChannel>();
 	readonly #ended: InstanceReport[] = [];
+	readonly #stderr = new StderrFeed();
 	readonly #preparations: Preparations;
 	readonly #listeners = new Set<(state: LauncherState) => void>();
 	readonly #stopping = new AbortController();
@@ -193,6 +203,11 @@ export class LocalLauncher implements Launcher {
 			stderr: channel.stderrTail(),
 		}));
 		return [...live.reverse(), ...this.#ended];
+	}
+
+	stderr(wish: StderrWish, onLines: StderrListener): Promise<void> {
+		const signal = AbortSignal.any([wish.signal, this.#stopping.signal]);
+		return this.#stderr.follow({ ...wish, signal }, this.#ended, onLines);
 	}
 
 	async stop(): Promise<void> {
@@ -415,6 +430,7 @@ export class LocalLauncher implements Launcher {
 	#enter(channel: ContainerChannel): void {
 		const { instance, server, startedAt } = channel;
 		this.#live.set(instance, channel);
+		this.#stderr.add(channel);
 		this.#changed();
 		void channel.ended.then(async ({ cause, exitCode, stderr }) => {
 			this.#live.delete(instance);

@@ -12,7 +12,7 @@ import { SlipwayError, toErrorRecord, toSlipwayError } from '../errors.ts';
 import type { InstanceId, ServerName } from '../ids.ts';
 import { INSTANCE_LIMITS, LAUNCHER_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
-import type { Launcher, LauncherState } from './contract.ts';
+import type { Launcher, LauncherState, StderrWish } from './contract.ts';
 import { Latest } from './latest.ts';
 import { CALLER_HEADER, INSTANCE_HEADER, PATHS, ROUTES, SPEC_HEADER, UPGRADE_PROTOCOL } from './wire.ts';
 
@@ -41,6 +41,7 @@ export class LauncherServer {
 	readonly #asks = new Latest(LAUNCHER_LIMITS.asksMax);
 	readonly #followers = new Latest(LAUNCHER_LIMITS.followersMax);
 	readonly #reports = new Latest(LAUNCHER_LIMITS.reportsMax);
+	readonly #stderrFollowers = new Latest(LAUNCHER_LIMITS.stderrFollowersMax);
 	readonly #endedConnections = new Latest(LAUNCHER_LIMITS.endedConnectionsMax);
 	#launches = 0;
 	/** How the latest ended, for a gateway that asks after the stream closed. Oldest first. */
@@ -98,6 +99,11 @@ export class LauncherServer {
 				this.#count(request.socket, this.#reports);
 				return sendJson(response, 200, await this.#options.launcher.report());
 			}
+			const [, tail, follow, of] = ROUTES.stderr.exec(url) ?? [];
+			if (tail !== undefined && request.method === 'GET') {
+				this.#count(request.socket, this.#stderrFollowers);
+				return await this.#pushStderr({ tail: Number(tail), follow: follow === 'true' }, of as ServerName, response);
+			}
 			const end = ROUTES.end.exec(url)?.[1];
 			if (end !== undefined && request.method === 'GET')
 				return sendJson(response, 200, await this.#end(end as InstanceId));
@@ -142,6 +148,25 @@ export class LauncherServer {
 			clearInterval(pushing);
 			clearInterval(beating);
 		});
+	}
+
+	async #pushStderr(
+		{ tail, follow }: Pick<StderrWish, 'tail' | 'follow'>,
+		server: ServerName | undefined,
+		response: ServerResponse,
+	): Promise<void> {
+		const gone = new AbortController();
+		response.once('close', () => gone.abort());
+		response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+		response.flushHeaders();
+		const { stderrTailLinesMax, stderrWaitingBytesMax } = LAUNCHER_LIMITS;
+		const wish = { tail: Math.min(tail, stderrTailLinesMax), follow, signal: gone.signal };
+		await this.#options.launcher.stderr(server === undefined ? wish : { ...wish, server }, (lines) => {
+			response.write(lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+			// Who does not read is not waited for.
+			if (response.writableLength > stderrWaitingBytesMax) response.destroy();
+		});
+		response.end();
 	}
 
 	async #upgrade(request: IncomingMessage, socket: Duplex): Promise<void> {

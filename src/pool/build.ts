@@ -1,8 +1,8 @@
-/** What Instances were made of, so that it is seen when they are not what they should be any more. */
+/** What Instances were made of, so that it is seen when others should take their place. */
 export interface Build {
 	/** The spec of the Instance; undefined while there is none. */
 	readonly spec: string | undefined;
-	/** Whether Instances that are made now are others, as far as that is known. */
+	/** Whether Instances that are made now are others, as far as that is known, or are wanted in the place of these. */
 	readonly stale: boolean;
 }
 
@@ -10,12 +10,13 @@ export interface Build {
  * That of one Instance, which says itself what it is made of: nobody has to guess by what the catalog says meanwhile.
  *
  * @param now the spec of Instances that are made now; undefined while that is not known, as before an image is ready
+ * @param isRetired whether it is to go, whatever it is made of
  */
-export function buildOf(spec: string, now: () => string | undefined): Build {
+export function buildOf(spec: string, now: () => string | undefined, isRetired: () => boolean): Build {
 	return {
 		spec,
 		get stale() {
-			return isStale(spec, now());
+			return isRetired() || isStale(spec, now());
 		},
 	};
 }

@@ -46,6 +46,8 @@ export class Pool {
 	readonly #heldMaxOf: NonNullable<PoolOptions['heldMaxOf']>;
 	/** What callers hold, by caller and by server. */
 	readonly #places = new Places();
+	/** The Instances that others are to take the place of. */
+	readonly #retired = new WeakSet<Upstream>();
 	/** Conversations that are being opened. What is given up may come all the same, and ends then. */
 	readonly #opening = new Set<Promise<Opened>>();
 
@@ -121,6 +123,27 @@ export class Pool {
 		} finally {
 			signal.removeEventListener('abort', onAbort);
 		}
+	}
+
+	/**
+	 * Has other Instances take the place of those that a server has: what is called now may finish, and the next request gets
+	 * another one. Returns how many are to go.
+	 */
+	restart(server: ServerName): number {
+		let count = 0;
+		for (const [{ upstream }, of] of this.#leases) {
+			if (of !== server || this.#retired.has(upstream)) continue;
+			this.#retired.add(upstream);
+			count += 1;
+		}
+		this.shared.restart(server);
+		this.#warm.restart(server);
+		return count;
+	}
+
+	/** Whether another Instance is to take the place of that one. */
+	isRetired(upstream: Upstream): boolean {
+		return this.#retired.has(upstream);
 	}
 
 	/** What keeps a server from being started at once; undefined when nothing does. */

@@ -90,6 +90,11 @@ export class ReplicaSet {
 		return seat;
 	}
 
+	/** Whether it is not to be joined any more. */
+	get retired(): boolean {
+		return this.#retiring.signal.aborted;
+	}
+
 	/** From here on nothing is started, and Instances end as soon as nobody uses them. To be joined no more. */
 	retire(): void {
 		this.#retiring.abort(new SlipwayError('SLIPWAY_SESSION_ENDED'));

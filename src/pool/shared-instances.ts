@@ -129,6 +129,11 @@ export class SharedInstances {
 		return false;
 	}
 
+	/** From here on seats of a server are at Instances that are started from now on. */
+	restart(server: ServerName): void {
+		for (const [key, shared] of this.#shared) if (shared.server === server) this.#retire(key, shared);
+	}
+
 	/** From here on nothing is started. */
 	stop(): void {
 		for (const [key, shared] of this.#shared) this.#retire(key, shared);
@@ -149,6 +154,7 @@ export class SharedInstances {
 			return view?.preparation.kind === 'ready' ? view.spec : undefined;
 		};
 		const isSharedSo = (): boolean => {
+			if (set.retired) return false;
 			const view = this.#options.find(name);
 			return view === undefined || (view.isolation === isolation && isAlike(view.replicas ?? ONE, replicas));
 		};

@@ -297,7 +297,12 @@ export class ServerTarget implements Target {
 
 	/** What an Instance is made of. */
 	#buildOf({ upstream }: Lease): Build {
-		return buildOf(upstream.channel.spec, () => this.#specNow);
+		const { pool } = this.#dependencies;
+		return buildOf(
+			upstream.channel.spec,
+			() => this.#specNow,
+			() => pool.isRetired(upstream),
+		);
 	}
 
 	/** What Instances are made of now; undefined while that is not known. */

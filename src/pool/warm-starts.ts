@@ -112,6 +112,13 @@ export class WarmStarts {
 		return true;
 	}
 
+	/** Ends those of a server that wait; others take their place. */
+	restart(server: ServerName): void {
+		const known = this.#known.get(server);
+		if (known === undefined) return;
+		for (const instance of known.waiting) void this.#end(known, instance);
+	}
+
 	/** Ends what waits in vain, and starts what should wait. To be called every second or so. */
 	tick(nowMs: number): void {
 		if (this.#options.bytesMax === 0 || this.#stopping.signal.aborted) return;

@@ -8,6 +8,16 @@ import { SECRET_LIMITS } from '../limits.ts';
 
 const REDACTED = Buffer.from('[redacted]');
 
+/** A part of a text as it is shown. */
+export interface Piece {
+	/** Where in the text it begins and ends. */
+	readonly from: number;
+	readonly to: number;
+	readonly bytes: Buffer;
+	/** Whether they stand for a value. */
+	readonly hidden: boolean;
+}
+
 export class Redaction {
 	readonly #patterns: readonly Buffer[];
 
@@ -26,23 +36,35 @@ export class Redaction {
 	 * @param isPart whether something stood before the text
 	 */
 	apply(whole: Buffer, isPart: boolean): Buffer {
-		if (this.#patterns.length === 0) return whole;
-		const text = whole.subarray(-SECRET_LIMITS.redactedWindowBytesMax);
-		const isCut = isPart || text.length < whole.length;
-		const ranges = this.#patterns.flatMap((pattern) => rangesOf(pattern, text, isCut));
-		if (ranges.length === 0) return text;
-		ranges.sort(([a], [b]) => a - b);
-		const parts: Buffer[] = [];
-		let shown = 0;
-		let hidden = -1;
-		for (const [from, to] of ranges) {
-			// What overlaps or touches is one.
-			if (from > hidden) parts.push(text.subarray(shown, from), REDACTED);
-			hidden = Math.max(hidden, to);
-			shown = hidden;
-		}
-		return Buffer.concat([...parts, text.subarray(shown)]);
+		return Buffer.concat(this.pieces(whole, isPart).map(({ bytes }) => bytes));
 	}
+
+	/** The same in pieces, for those who must know where in the text each stood. */
+	pieces(whole: Buffer, isPart: boolean): readonly Piece[] {
+		if (this.#patterns.length === 0) return [plain(whole, 0, whole.length)];
+		const start = Math.max(whole.length - SECRET_LIMITS.redactedWindowBytesMax, 0);
+		const text = whole.subarray(start);
+		const isCut = isPart || start > 0;
+		const ranges = this.#patterns.flatMap((pattern) => rangesOf(pattern, text, isCut));
+		ranges.sort(([a], [b]) => a - b);
+		const pieces: Piece[] = [];
+		let shown = start;
+		for (let at = 0; at < ranges.length; ) {
+			const [first, last] = ranges[at] ?? [0, 0];
+			let end = last;
+			// What overlaps or touches is one.
+			for (at += 1; at < ranges.length && (ranges[at]?.[0] ?? 0) <= end; at++)
+				end = Math.max(end, ranges[at]?.[1] ?? 0);
+			pieces.push(plain(whole, shown, start + first));
+			shown = start + end;
+			pieces.push({ from: start + first, to: shown, bytes: REDACTED, hidden: true });
+		}
+		return [...pieces, plain(whole, shown, whole.length)];
+	}
+}
+
+function plain(text: Buffer, from: number, to: number): Piece {
+	return { from, to, bytes: text.subarray(from, to), hidden: false };
 }
 
 /** The value; each of its lines, since programs log by lines; and as JSON has it, where that is another text. */

@@ -7,6 +7,9 @@ import { SlipwayError } from '../errors.ts';
 import { STORE_LIMITS } from '../limits.ts';
 import type { KeyStore, PinStore, SessionStore, SnapshotStore, Store, StoredKey } from './contract.ts';
 
+/** In the data folder. */
+export const DATABASE_FILE = 'slipway.db';
+
 /** Each entry brings the schema from the version of its index to the next. Never changed, only added to. */
 const MIGRATIONS = [
 	'CREATE TABLE keys (principal TEXT PRIMARY KEY, hash TEXT NOT NULL, created_at TEXT NOT NULL) STRICT',
@@ -287,7 +290,7 @@ function pinsIn(database: DatabaseSync): PinStore {
 function openDatabase(folder: string): DatabaseSync {
 	try {
 		mkdirSync(folder, { recursive: true, mode: 0o700 });
-		const database = new DatabaseSync(join(folder, 'slipway.db'), { timeout: STORE_LIMITS.lockTimeoutMs });
+		const database = new DatabaseSync(join(folder, DATABASE_FILE), { timeout: STORE_LIMITS.lockTimeoutMs });
 		database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL');
 		migrate(database);
 		return database;

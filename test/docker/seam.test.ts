@@ -181,6 +181,7 @@ test('a gateway that goes away while it waits takes its wish along', async () =>
 			return new Promise((__, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
 		},
 		report: async () => [],
+		stderr: async () => undefined,
 		stop: async () => undefined,
 	};
 	const socketPath = `${bench.folder}/waiting.sock`;

@@ -3,7 +3,15 @@ import { randomUUID } from 'node:crypto';
 import { type Duplex, duplexPair } from 'node:stream';
 import type { Channel, InstanceEnd, Patience } from '../../src/channel.ts';
 import type { InstanceId, ServerName } from '../../src/ids.ts';
-import type { InstanceReport, Launcher, LauncherState, ServerView } from '../../src/launcher/contract.ts';
+import type {
+	InstanceReport,
+	Launcher,
+	LauncherState,
+	ServerView,
+	StderrLine,
+	StderrListener,
+	StderrWish,
+} from '../../src/launcher/contract.ts';
 import { INSTANCE_LIMITS } from '../../src/limits.ts';
 import { Inbox } from './inbox.ts';
 
@@ -224,6 +232,28 @@ export class FakeLauncher implements Launcher {
 
 	async report(): Promise<readonly InstanceReport[]> {
 		return this.reports;
+	}
+
+	/** Those who follow stderr. */
+	readonly followers = new Set<{ readonly wish: StderrWish; readonly onLines: StderrListener }>();
+	/** What is told of it first. */
+	stderrLines: StderrLine[] = [];
+
+	async stderr(wish: StderrWish, onLines: StderrListener): Promise<void> {
+		const known = this.stderrLines.filter(({ server }) => wish.server === undefined || server === wish.server);
+		if (wish.tail > 0 && known.length > 0) onLines(known.slice(-wish.tail));
+		if (!wish.follow) return;
+		const follower = { wish, onLines };
+		this.followers.add(follower);
+		await new Promise<void>((resolve) => wish.signal.addEventListener('abort', () => resolve()));
+		this.followers.delete(follower);
+	}
+
+	/** A server writes a line on stderr. */
+	writeStderr(line: StderrLine): void {
+		this.stderrLines.push(line);
+		for (const { wish, onLines } of this.followers)
+			if (wish.server === undefined || wish.server === line.server) onLines([line]);
 	}
 
 	async stop(): Promise<void> {

@@ -271,6 +271,7 @@ export class SimulatedGateway {
 			},
 			subscribe: () => launcher.subscribe(),
 			report: () => launcher.report(),
+			stderr: () => launcher.stderr(),
 			stop: () => launcher.stop(),
 			launch: async (server, signal, caller) => {
 				const attempt = this.#current.getStore();

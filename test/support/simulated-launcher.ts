@@ -254,6 +254,9 @@ export class SimulatedLauncher implements Launcher {
 		return [];
 	}
 
+	/** Its servers write nothing. */
+	async stderr(): Promise<void> {}
+
 	async stop(): Promise<void> {
 		await Promise.all([...this.live].map((instance) => instance.stop('prompt')));
 	}

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { Duplex } from 'node:stream';
 import { type TestContext, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { InstanceId } from '../../src/ids.ts';
+import type { InstanceId, ServerName } from '../../src/ids.ts';
 import { LauncherServer } from '../../src/launcher/server.ts';
 import { LAUNCHER_LIMITS } from '../../src/limits.ts';
 import { SILENT_LOG } from '../../src/log.ts';
@@ -156,4 +156,46 @@ test('a server that reads its stdin late is left alone', async (t) => {
 	await instance.lines.next();
 	t.mock.timers.tick(LAUNCHER_LIMITS.stdinStallMs);
 	assert.equal(instance.stopped, undefined);
+});
+
+test('who follows stderr is told of the server that it names, ends with its connection, and is cut when it does not read', async (t) => {
+	const { launcher, open } = await openWire(t);
+	const line = (server: string, text: string) => ({
+		at: '2026-01-01T00:00:00.000Z',
+		server: server as ServerName,
+		instance: 'i' as InstanceId,
+		text,
+	});
+	launcher.stderrLines = [line('alpha', 'first'), line('beta', 'not asked for'), line('alpha', 'second')];
+	const ask = (query: string) => open(`GET /v1/stderr?${query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+	const whole = await readAll(await ask('tail=1&follow=false&server=alpha'));
+	assert.match(whole, /^HTTP\/1\.1 200 .*"text":"second"/s);
+	assert.doesNotMatch(whole, /first|not asked for/);
+	assert.match(await readAll(await ask('tail=1&follow=false&server=../x')), /^HTTP\/1\.1 404 /);
+
+	const follower = await ask('tail=0&follow=true&server=alpha');
+	await once(follower, 'data');
+	launcher.writeStderr(line('beta', 'not this'));
+	launcher.writeStderr(line('alpha', 'but this'));
+	assert.match(String((await once(follower, 'data'))[0]), /but this/);
+	follower.destroy();
+	while (launcher.followers.size > 0) await nextTurn();
+
+	const idle = await ask('tail=0&follow=true');
+	await once(idle, 'data');
+	idle.pause();
+	const text = 'x'.repeat(64 * 1024);
+	for (let told = 0; told < 64 && launcher.followers.size > 0; told += 1) {
+		launcher.writeStderr(line('alpha', text));
+		await nextTurn();
+	}
+	assert.equal(launcher.followers.size, 0);
+});
+
+test('of those who follow stderr the latest are served', async (t) => {
+	const { launcher, open } = await openWire(t);
+	for (let count = 0; count <= LAUNCHER_LIMITS.stderrFollowersMax; count += 1)
+		await once(await open('GET /v1/stderr?tail=0&follow=true HTTP/1.1\r\nHost: x\r\n\r\n'), 'data');
+	while (launcher.followers.size > LAUNCHER_LIMITS.stderrFollowersMax) await nextTurn();
+	assert.equal(launcher.followers.size, LAUNCHER_LIMITS.stderrFollowersMax);
 });

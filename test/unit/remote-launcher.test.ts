@@ -6,14 +6,16 @@ import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { SlipwayError } from '../../src/errors.ts';
-import type { ServerName } from '../../src/ids.ts';
+import type { InstanceId, ServerName } from '../../src/ids.ts';
 import { RemoteLauncher } from '../../src/launcher/client.ts';
-import type { LauncherState } from '../../src/launcher/contract.ts';
+import type { LauncherState, StderrLine } from '../../src/launcher/contract.ts';
 import { LauncherServer } from '../../src/launcher/server.ts';
 import { LAUNCHER_LIMITS } from '../../src/limits.ts';
 import { SILENT_LOG } from '../../src/log.ts';
 import { FakeLauncher } from '../support/fake-launcher.ts';
+import { Inbox } from '../support/inbox.ts';
 
 const STATE: LauncherState = {
 	launcher: { reachable: true, version: 'test' },
@@ -86,4 +88,46 @@ test('for whom a start is goes with the wish, and no more of it than there is ro
 		(error) => error instanceof SlipwayError && error.code === 'SLIPWAY_BAD_REQUEST',
 	);
 	assert.deepEqual(served.callers, ['0123456789abcdef', longest]);
+});
+
+test('stderr is followed over the socket until it is enough, and who follows is told when the launcher has gone', async (t) => {
+	const folder = await mkdtemp(join(tmpdir(), 'slipway-stderr-'));
+	const socketPath = join(folder, 'launcher.sock');
+	const served = new FakeLauncher();
+	const server = new LauncherServer({ launcher: served, socketPath, log: SILENT_LOG });
+	await server.start();
+	const launcher = new RemoteLauncher({ socketPath, log: SILENT_LOG });
+	t.after(async () => {
+		await launcher.stop();
+		await rm(folder, { recursive: true });
+	});
+	const known = Promise.withResolvers<void>();
+	launcher.subscribe((state) => state.launcher.reachable && known.resolve());
+	launcher.start();
+	await known.promise;
+	const at = '2026-01-01T00:00:00.000Z';
+	const line = (text: string): StderrLine => ({ at, server: 'alpha' as ServerName, instance: 'i' as InstanceId, text });
+	served.stderrLines = [line('one'), line('two')];
+	const told = new Inbox<StderrLine>('a line');
+	const listen = (lines: readonly StderrLine[]): void => {
+		for (const one of lines) told.push(one);
+	};
+	await launcher.stderr({ tail: 1, follow: false, signal: new AbortController().signal }, listen);
+	assert.deepEqual(await told.next(), line('two'));
+
+	const enough = new AbortController();
+	const following = launcher.stderr(
+		{ server: 'alpha' as ServerName, tail: 0, follow: true, signal: enough.signal },
+		listen,
+	);
+	while (served.followers.size === 0) await nextTurn();
+	served.writeStderr(line('three'));
+	assert.deepEqual(await told.next(), line('three'));
+	enough.abort();
+	await following;
+	while (served.followers.size > 0) await nextTurn();
+
+	const lasting = launcher.stderr({ tail: 0, follow: true, signal: new AbortController().signal }, listen);
+	while (served.followers.size === 0) await nextTurn();
+	await Promise.all([server.stop(), assert.rejects(lasting, isUnreachable)]);
 });

@@ -104,3 +104,54 @@ test('what is known of a value: each of its lines, as JSON writes it, its beginn
 	assert.equal(shown(`0123456789abcdef`.repeat(2), '23456789abcdef0123', 14), '[redacted]', 'only its middle is left');
 	assert.equal(shown('short', 'short'), 'short');
 });
+
+test('lines are told once, when they have ended, each with its time', (t) => {
+	t.mock.timers.enable({ apis: ['Date'], now: 1_000_000 });
+	const ring = new StderrRing();
+	ring.push(Buffer.from('one\ntw'));
+	const first = ring.lines(0, false);
+	assert.deepEqual(first, { lines: [{ atMs: 1_000_000, place: 0, text: 'one' }], next: 4 });
+	t.mock.timers.tick(STDIO_LIMITS.stderrMarkMs);
+	ring.push(Buffer.from('o\n\n\u001b[2Jthree\r\nfour'));
+	const second = ring.lines(first.next, false);
+	assert.deepEqual(
+		second.lines.map(({ atMs, text }) => [atMs, text]),
+		[
+			[1_000_000, 'two'],
+			[1_000_000 + STDIO_LIMITS.stderrMarkMs, '\ufffd[2Jthree\ufffd'],
+		],
+	);
+	assert.deepEqual(ring.lines(second.next, false).lines, []);
+	assert.deepEqual(
+		ring.lines(second.next, true).lines.map(({ text }) => text),
+		['four'],
+	);
+});
+
+test('a line that does not end is told in parts, and of what the ring has lost there is the rest', () => {
+	const ring = new StderrRing(STDIO_LIMITS.stderrLineBytesMax * 2);
+	ring.push(Buffer.alloc(STDIO_LIMITS.stderrLineBytesMax, 'x'));
+	assert.deepEqual(ring.lines(0, false), { lines: [], next: 0 });
+	ring.push(Buffer.from('y'));
+	const { lines, next } = ring.lines(0, false);
+	assert.deepEqual([lines.length, lines[0]?.text.length, next], [1, next, STDIO_LIMITS.stderrLineBytesMax + 1]);
+	ring.push(Buffer.from(`${'z'.repeat(STDIO_LIMITS.stderrLineBytesMax * 3)}\nlast\n`));
+	const rest = ring.lines(next, false).lines.map(({ text }) => text);
+	assert.equal(rest.length, 2);
+	assert.match(rest[0] ?? '', /^z+$/);
+	assert.equal(rest[1], 'last');
+});
+
+test('no line has a part of a value, in whatever pieces it comes and whenever it is read', () => {
+	const value = 'canary-of-one-line\nand-of-another';
+	const said = `before ${value} after\n`;
+	for (let at = 1; at < said.length; at++) {
+		const ring = new StderrRing(1000, [Buffer.from(value)]);
+		ring.push(Buffer.from(said.slice(0, at)));
+		const first = ring.lines(0, false);
+		ring.push(Buffer.from(said.slice(at)));
+		const told = [...first.lines, ...ring.lines(first.next, true).lines].map(({ text }) => text).join('|');
+		assert.match(told, /^before \[redacted\].* after$/, `${at}`);
+		assert.doesNotMatch(told, /canary|another|of-one/, `${at}`);
+	}
+});

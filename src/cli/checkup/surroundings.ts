@@ -9,7 +9,6 @@ import type { Config } from '../../config.ts';
 import type { Engine } from '../../docker/engine.ts';
 import { inspectImage } from '../../docker/images.ts';
 import { listPackages } from '../../docker/package-image.ts';
-import { inspectSelf } from '../../docker/self.ts';
 import { toSlipwayError } from '../../errors.ts';
 import { describeSource } from '../../launcher/preparations.ts';
 import { CLI_LIMITS } from '../../limits.ts';
@@ -88,19 +87,18 @@ export async function checkDataDisk({ dataDir }: Config): Promise<Finding> {
 	}
 }
 
-/** Whether a gateway answers on its port, and could serve a call. */
-export async function checkGateway(engine: Engine | undefined, { port, publicUrl }: Config): Promise<Finding> {
-	const self = engine === undefined ? undefined : await inspectSelf(engine).catch(() => undefined);
-	// Beside us in the network of compose; else on this machine.
-	const host = self?.compose === undefined ? '127.0.0.1' : 'gateway';
-	const there = { host, port, path: '/ready', timeout: CLI_LIMITS.doctorRequestTimeoutMs };
-	const headers = { host: `localhost:${port}` };
-	const byTls = { ...there, headers, rejectUnauthorized: false };
-	const answer = (await ask(request({ ...there, headers }))) ?? (await ask(requestByTls(byTls)));
+/** Whether a gateway answers, and could serve a call. */
+export async function checkGateway({ gateway, publicUrl }: Config): Promise<Finding> {
+	const options = { headers: { host: gateway.host }, timeout: CLI_LIMITS.doctorRequestTimeoutMs };
+	const url = `${gateway.url}/ready`;
+	// It is told nothing, so that whose certificate it has does not matter here.
+	const answer = await ask(
+		url.startsWith('https:') ? requestByTls(url, { ...options, rejectUnauthorized: false }) : request(url, options),
+	);
 	if (answer === undefined)
-		return warning('gateway', `nothing answers at ${host}:${port}`, {
+		return warning('gateway', `nothing answers at ${gateway.url}`, {
 			why: 'Clients reach no server, unless the gateway is on another port or machine.',
-			fix: 'docker compose up -d --wait; docker compose logs gateway tells why it ended. SLIPWAY_PORT names its port.',
+			fix: 'docker compose up -d --wait; docker compose logs gateway tells why it ended. SLIPWAY_URL says where it is.',
 		});
 	if (answer.status === 200) return ok('gateway', `ready at ${publicUrl}`);
 	return broken('gateway', `it answers ${answer.status}: ${answer.checks}`, {
