@@ -27,6 +27,8 @@ export interface CliPlace {
 	catalog(): Promise<string>;
 	/** What there is on the engine of the deployment or of its trials. */
 	remains(): Promise<string[]>;
+	/** What there is of its trials alone. */
+	trialRemains(): Promise<string[]>;
 }
 
 /** @param servers of the catalog, by name */
@@ -50,14 +52,21 @@ export async function makeCliPlace(t: TestContext, servers: object = {}): Promis
 		processes.push(started);
 		return started;
 	};
-	const remains = () => listRemains(id);
+	const isOfTrial = (gateway: string): boolean => gateway.startsWith(`trial-${id}-`);
+	const remains = () => listRemains((gateway) => gateway === id || isOfTrial(gateway));
 	t.after(async () => {
 		for (const { child, exited } of processes) {
 			child.kill('SIGTERM');
 			await exited;
 		}
 		await rm(folder, { recursive: true });
-		assert.deepEqual(await remains(), []);
+		const left = await remains();
+		for (const [, name = ''] of left.map((one) => one.split(' ')))
+			await docker
+				.getVolume(name)
+				.remove()
+				.catch(() => undefined);
+		assert.deepEqual(left, []);
 	});
 	return {
 		id,
@@ -73,22 +82,21 @@ export async function makeCliPlace(t: TestContext, servers: object = {}): Promis
 		},
 		catalog: () => readFile(file, 'utf8'),
 		remains,
+		trialRemains: () => listRemains(isOfTrial),
 	};
 }
 
-/** Containers, networks and volumes; those of the deployment's servers outlive it by design, and are removed here. */
-async function listRemains(id: string): Promise<string[]> {
+/** Containers, networks and volumes. */
+async function listRemains(isOurs: (gateway: string) => boolean): Promise<string[]> {
 	const filters = JSON.stringify({ label: [LABELS.gateway] });
-	const isOurs = ({ Labels }: { Labels?: Record<string, string> | null | undefined }): boolean => {
-		const gateway = Labels?.[LABELS.gateway] ?? '';
-		return gateway === id || gateway.startsWith(`trial-${id}-`);
-	};
-	const containers = (await docker.listContainers({ all: true, filters })).filter(isOurs);
-	const networks = (await docker.listNetworks({ filters })).filter(isOurs);
-	const volumes = ((await docker.listVolumes({ filters })).Volumes ?? []).filter(isOurs);
+	const isWanted = ({ Labels }: { Labels?: Record<string, string> | null | undefined }): boolean =>
+		isOurs(Labels?.[LABELS.gateway] ?? '');
+	const containers = await docker.listContainers({ all: true, filters });
+	const networks = await docker.listNetworks({ filters });
+	const { Volumes: volumes } = await docker.listVolumes({ filters });
 	return [
-		...containers.map(({ Names, State }) => `container ${Names[0]} ${State}`),
-		...networks.map(({ Name }) => `network ${Name}`),
-		...volumes.map(({ Name }) => `volume ${Name}`),
+		...containers.filter(isWanted).map(({ Names, State }) => `container ${Names[0]} ${State}`),
+		...networks.filter(isWanted).map(({ Name }) => `network ${Name}`),
+		...(volumes ?? []).filter(isWanted).map(({ Name }) => `volume ${Name}`),
 	];
 }
