@@ -315,6 +315,9 @@ const PORTS: ReadonlyMap<string, string> = new Map([
 	['wss:', '443'],
 ]);
 
+/** As the catalog has it in `bin`. */
+const PROGRAM_NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
+
 /** Variables that say where things are on a machine, or how its package manager behaves. */
 const OF_THE_MACHINE =
 	/^(?:PATH|HOME|USER|USERNAME|USERPROFILE|SHELL|TMPDIR|TEMP|TMP|APPDATA|LOCALAPPDATA|SystemRoot|SYSTEMROOT|PWD|OLDPWD|NODE_PATH|NVM_.*|VIRTUAL_ENV|PYTHONPATH|PYTHONHOME|npm_config_.*|NPM_CONFIG_.*|UV_.*|PIP_.*|DOCKER_HOST|LD_.*|DYLD_.*)$/;
@@ -336,6 +339,12 @@ function placeWord(word: string, before: string, paths: HostPaths): string {
 function sourceOf(program: Program): EntryFile {
 	if (program.kind === 'image') return { image: program.reference };
 	const { kind, source, bin } = program;
+	if (bin !== undefined && !PROGRAM_NAME.test(bin))
+		throw new Refusal(
+			`${tell(bin)} is not the name of a program that a package brings`,
+			'Write one: letters, digits, "_", "." and "-".',
+			'args',
+		);
 	return {
 		[kind]: source,
 		...(bin === undefined ? {} : { bin }),
