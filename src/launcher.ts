@@ -1,6 +1,7 @@
 /** The launcher: everything that needs the Docker socket, put together. It faces no network. */
 import { hostname } from 'node:os';
-import { loadCatalog } from './catalog/load.ts';
+import { dirname } from 'node:path';
+import { loadCatalog, resolveCatalogFile } from './catalog/load.ts';
 import { watchCatalog } from './catalog/watch.ts';
 import type { Config } from './config.ts';
 import { Engine } from './docker/engine.ts';
@@ -50,6 +51,8 @@ export async function startLauncher({
 		version,
 		catalog,
 		nodeImage: config.nodeImage,
+		python: config.python,
+		catalogDir: dirname(await resolveCatalogFile(config.catalogPath)),
 		instancesMax: config.instancesMax,
 		instancesPerServerMax: config.instancesPerServerMax,
 		startsPerMinuteMax: config.startsPerMinuteMax,
