@@ -23,7 +23,7 @@ IN = "/tmp/in"
 OWN = "/tmp/own"
 OUT = "/tmp/out"
 REPORT = "/tmp/report.json"
-QUIET = ["--no-cache-dir", "--no-input", "--disable-pip-version-check", "--no-color", "--progress-bar=off"]
+QUIET = ["--no-cache-dir", "--no-input", "--disable-pip-version-check", "--no-color"]
 
 
 class Failed(Exception):
@@ -41,7 +41,7 @@ def normalise(name):
 
 
 def pip(*arguments):
-    """Runs pip; its stderr, which is told to people, is kept with the failure."""
+    """Runs pip; what it says, which is told to people, is kept with the failure."""
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "315532800", "PYTHONDONTWRITEBYTECODE": "1"}
     if os.path.exists(f"{IN}/netrc"):
         environment["NETRC"] = f"{IN}/netrc"
@@ -51,7 +51,7 @@ def pip(*arguments):
         text=True, errors="replace", check=False,
     )
     if done.returncode != 0:
-        raise Failed(done.stderr)
+        raise Failed(done.stdout + done.stderr)
     return done.stdout
 
 
@@ -143,10 +143,10 @@ def resolve(requirements, request, options):
     return "".join(sorted(lines))
 
 
-def versions(name, options, *kind):
-    """Which there are. Asks the index and runs nothing of any."""
+def versions(name, options):
+    """Which there are, be it as a wheel or as their source. Asks the index and runs nothing of any."""
     try:
-        said = pip("index", "versions", *QUIET, *options, *kind, "--pre", "--", name)
+        said = pip("index", "versions", *QUIET, *options, "--pre", "--", name)
     except Failed:
         return []
     return re.search(r"Available versions: (.*)", said).group(1).split(", ")
@@ -158,19 +158,27 @@ def explain(log, request, options):
         stop("denied", "the index does not let the credentials in that it was given, or was given none")
     if "Retrying (" in log or "connection error" in log:
         raise Failed(log)
-    wanted = re.search(r"No matching distribution found for (\S.*)", log)
+    python = re.search(r"Package '(.+)' requires a different Python: (\S+) not in '(.+)'", log)
+    if python is not None:
+        stop("refused", f"{python.group(1)} needs Python {python.group(3)}, and the image has {python.group(2)}")
+    conflict = re.search(r"The conflict is caused by:\n((?: {4}.*\n)+)", log)
+    if conflict is not None:
+        stop("refused", f"what it needs does not go together: {'; '.join(conflict.group(1).splitlines())[:1000]}")
+    wanted = re.search(r"satisfies the requirement (\S.*) \(from versions: (.*)\)", log)
     if wanted is None:
         raise Failed(log)
     text = wanted.group(1)
     name = re.match(r"[A-Za-z0-9._-]+", text).group(0)
     every = versions(name, options)
-    sources = set(every) - set(versions(name, options, "--only-binary=:all:"))
+    # What the index has, and was no choice, since no wheel of it fits.
+    sources = set(every) - set(wanted.group(2).split(", "))
     specifier = re.search(r"^[^=<>!~]*((?:[=<>!~]=?=?[^ ]+)?)", text).group(1)
     if not request["sources"] and any(SpecifierSet(specifier).contains(one, prereleases=True) for one in sources):
         stop("refused", f'{text} has no wheel that fits, and building one from its source runs its code: "installScripts": true in the entry allows that')
     other = re.search(r"Ignored the following versions that require a different python version: (.*)", log)
     if other is not None:
-        stop("refused", f"no version of {text} is for Python {'.'.join(map(str, sys.version_info[:2]))}: {other.group(1)[:200]}")
+        here = ".".join(map(str, sys.version_info[:3]))
+        stop("refused", f"{text} needs another Python, and the image has {here}: {other.group(1)[:200]}")
     there = f"; there are {', '.join(every[:10])}" if every else ""
     where = "the folder of wheels" if request["offline"] else "the index"
     stop("missing", f"{where} has no {text}{there}.")

@@ -221,7 +221,7 @@ async function build(dependencies: ContainerDependencies, options: BuildOptions)
 				context: { ...context, signal: AbortSignal.any([context.signal, broken.signal]) },
 				tar: Readable.from(tar),
 				network: 'none',
-				buildArguments: { SOURCE: work.source },
+				buildArguments: { GATEWAY: context.gateway, SOURCE: work.source },
 				labels: {
 					[LABELS.gateway]: context.gateway,
 					[LABELS.source]: work.source,

@@ -10,6 +10,7 @@ import {
 	openPythonBench,
 	prepared,
 	said,
+	serversOf,
 	stagesLeft,
 } from '../support/python-bench.ts';
 import { makeSource, makeWheel } from '../support/wheels.ts';
@@ -47,11 +48,11 @@ test('a package with what it needs becomes an image once, and its tag is of what
 	await using wheels = await makeFolder(WHEELS);
 	const python = { wheelsDir: wheels.path };
 	await using bench = await openPythonBench(
-		{
+		serversOf({
 			one: { pypi: 'slipway.tell==1.0.0', args: ['a b'] },
 			two: { pypi: 'slipway-tell[more]==1.0.0', with: ['slipway_with==3.0'], bin: 'slipway-tell' },
 			other: { pypi: 'slipway-tell==1.0.0', bin: 'slipway-other' },
-		},
+		}),
 		{ python },
 	);
 	const [one, two, other] = await Promise.all([said(bench, 'one'), said(bench, 'two'), said(bench, 'other')]);
@@ -79,13 +80,12 @@ test('a package with what it needs becomes an image once, and its tag is of what
 	assert.equal(Config.Labels[LABELS.package], 'slipway-tell==1.0.0');
 	assert.match(Config.Labels[LABELS.lock] ?? '', /^sha256:[0-9a-f]{64}$/);
 	// Nothing of the wheels and of what built it is in the image, or left beside it.
-	assert.deepEqual(await stagesLeft(), []);
+	assert.deepEqual(await stagesLeft(bench), []);
 
 	// The same again, by a launcher that could not even find the wheels any more: nothing is done.
-	await using again = await openPythonBench(
-		{ one: { pypi: 'Slipway_Tell==1.0.0' } },
-		{ python: { wheelsDir: '/nowhere' } },
-	);
+	await using again = await openPythonBench(serversOf({ one: { pypi: 'Slipway_Tell==1.0.0' } }), {
+		python: { wheelsDir: '/nowhere' },
+	});
 	assert.deepEqual(JSON.parse(await said(again, 'one')).arguments, []);
 	assert.equal(imageOf(again, 'one').imageId, made.imageId);
 	assert.deepEqual(await imagesWith(LABELS.gateway, again.gatewayId), []);
@@ -99,6 +99,13 @@ test('what there is not, what is no server and what would run code at once is re
 		makeWheel({ name: 'needy', version: '1.0', files: { 'needy.py': '' }, requires: ['slipway-base<1'], scripts }),
 		makeWheel({ name: 'future', version: '1.0', files: { 'future.py': '' }, python: '>=3.99', scripts }),
 		await makeSource({ name: 'only-source', version: '1.0' }),
+		makeWheel({
+			name: 'torn',
+			version: '1.0',
+			requires: ['slipway-base<2', 'slipway-with<4', 'slipway-pull'],
+			scripts,
+		}),
+		makeWheel({ name: 'slipway-pull', version: '1.0', requires: ['slipway-base>2'] }),
 	]);
 	const bad = {
 		missing: [
@@ -114,7 +121,7 @@ test('what there is not, what is no server and what would run code at once is re
 		below: [
 			{ pypi: 'needy==1.0', bin: 'one-program' },
 			'SLIPWAY_PACKAGE_MISSING',
-			/has no slipway-base<1 \(from needy\)/,
+			/has no slipway-base<1 \(from needy\); there are 1\.5\.$/,
 		],
 		library: [
 			{ pypi: 'slipway-base==1.5' },
@@ -134,7 +141,12 @@ test('what there is not, what is no server and what would run code at once is re
 		future: [
 			{ pypi: 'future==1.0' },
 			'SLIPWAY_PACKAGE_REFUSED',
-			/^no version of future==1\.0 is for Python 3\.\d+: 1\.0 Requires-Python >=3\.99/,
+			/^future needs Python >=3\.99, and the image has 3\.\d+\.\d+$/,
+		],
+		torn: [
+			{ pypi: 'torn==1.0' },
+			'SLIPWAY_PACKAGE_REFUSED',
+			/^what it needs does not go together: .*depends on slipway-base<2;.*depends on slipway-base>2$/,
 		],
 		source: [
 			{ pypi: 'only-source==1.0' },
@@ -144,7 +156,7 @@ test('what there is not, what is no server and what would run code at once is re
 	} as const;
 	const entries = Object.fromEntries(Object.entries(bad).map(([name, [entry]]) => [name, entry]));
 	await using bench = await openPythonBench(
-		{ ...entries, built: { pypi: 'only-source==1.0', installScripts: true } },
+		serversOf({ ...entries, built: { pypi: 'only-source==1.0', installScripts: true } }),
 		{ python: { wheelsDir: wheels.path } },
 	);
 	await Promise.all(
@@ -154,5 +166,5 @@ test('what there is not, what is no server and what would run code at once is re
 		}),
 	);
 	assert.equal(await said(bench, 'built'), 'from source');
-	assert.deepEqual(await stagesLeft(), []);
+	assert.deepEqual(await stagesLeft(bench), []);
 });

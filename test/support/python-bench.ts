@@ -43,12 +43,12 @@ export interface PythonBenchOptions {
 	readonly catalogDir?: string;
 }
 
-/** A launcher for a catalog as it is written. When it is disposed of, no image of its own is left either. */
+/** A launcher. When it is disposed of, no image of its own is left either. */
 export async function openPythonBench(
-	servers: Readonly<Record<string, object>> | readonly Server[],
+	servers: readonly Server[],
 	{ python, catalogDir }: PythonBenchOptions,
 ): Promise<Bench> {
-	const bench = await openBench(Array.isArray(servers) ? servers : serversOf({ ...servers }), {
+	const bench = await openBench(servers, {
 		launcher: { python: { ...PYTHON, ...python }, ...(catalogDir === undefined ? {} : { catalogDir }) },
 	});
 	return {
@@ -65,9 +65,9 @@ export function imagesWith(label: string, value: string) {
 	return docker.listImages({ filters: JSON.stringify({ label: [`${label}=${value}`] }) });
 }
 
-/** What is left of the first stages of builds. */
-export function stagesLeft() {
-	return docker.listImages({ filters: JSON.stringify({ label: [LABELS.stage] }) });
+/** What is left of the first stages of a launcher's builds. */
+export function stagesLeft({ gatewayId }: Bench) {
+	return docker.listImages({ filters: JSON.stringify({ label: [LABELS.stage, `${LABELS.gateway}=${gatewayId}`] }) });
 }
 
 export function prepared(bench: Bench, name: string) {
