@@ -25,6 +25,8 @@ OUT = "/tmp/out"
 REPORT = "/tmp/report.json"
 QUIET = ["--no-cache-dir", "--no-input", "--disable-pip-version-check", "--no-color"]
 
+DENIED = re.compile(r"\b40[13] (?:Client )?Error\b|HTTP error 40[13]")
+
 
 class Failed(Exception):
     pass
@@ -34,6 +36,10 @@ def stop(kind, reason):
     line = " ".join(f"slipway-{kind}: {reason}".split())
     sys.stderr.write(f"{line}\n")
     sys.exit(3)
+
+
+def deny():
+    stop("denied", "the index asks for credentials, or refuses those that it was given")
 
 
 def normalise(name):
@@ -146,16 +152,19 @@ def resolve(requirements, request, options):
 def versions(name, options):
     """Which there are, be it as a wheel or as their source. Asks the index and runs nothing of any."""
     try:
-        said = pip("index", "versions", *QUIET, *options, "--pre", "--", name)
-    except Failed:
+        # What an index says of credentials is told to whoever wants to hear everything, and to nobody else.
+        said = pip("index", "versions", *QUIET, *options, "-vv", "--pre", "--", name)
+    except Failed as failure:
+        if DENIED.search(str(failure)):
+            deny()
         return []
     return re.search(r"Available versions: (.*)", said).group(1).split(", ")
 
 
 def explain(log, request, options):
     """Ends with what a failure of the resolution means, or hands it on."""
-    if re.search(r"\b40[13] (?:Client )?Error\b|HTTP error 40[13]", log):
-        stop("denied", "the index does not let the credentials in that it was given, or was given none")
+    if DENIED.search(log):
+        deny()
     if "Retrying (" in log or "connection error" in log:
         raise Failed(log)
     python = re.search(r"Package '(.+)' requires a different Python: (\S+) not in '(.+)'", log)

@@ -7,8 +7,10 @@ import { text as readText } from 'node:stream/consumers';
 import type { PypiSource, Server } from '../../src/catalog/catalog.ts';
 import { parseCatalog } from '../../src/catalog/load.ts';
 import type { PythonConfig } from '../../src/config.ts';
+import type { ContainerDependencies } from '../../src/docker/container.ts';
 import { LABELS } from '../../src/docker/labels.ts';
-import { type Bench, docker, neverAborted, openBench, PYTHON, within } from './engine-bench.ts';
+import type { PypiImageContext } from '../../src/docker/pypi-image.ts';
+import { type Bench, docker, neverAborted, openBench, openYard, PYTHON, within } from './engine-bench.ts';
 import { removeImage } from './engine-images.ts';
 import type { Distribution } from './wheels.ts';
 
@@ -55,8 +57,7 @@ export async function openPythonBench(
 		...bench,
 		[Symbol.asyncDispose]: async () => {
 			await bench[Symbol.asyncDispose]();
-			for (const { Id } of await imagesWith(LABELS.gateway, bench.gatewayId)) await removeImage(Id);
-			assert.deepEqual(await imagesWith(LABELS.gateway, bench.gatewayId), []);
+			await removeImages(bench.gatewayId);
 		},
 	};
 }
@@ -99,4 +100,46 @@ export function imageOf(
 /** A source as the program makes it, and not a catalog. */
 export function madeSource(source: Omit<PypiSource, 'kind'> & { name: string; version: string }): PypiSource {
 	return { kind: 'pypi', extras: [], ...source };
+}
+
+export interface PythonYard extends AsyncDisposable {
+	readonly dependencies: ContainerDependencies;
+	readonly gatewayId: string;
+	/** The steps that were told of. */
+	readonly steps: string[];
+	context(python: Partial<PythonConfig>, lock?: string): PypiImageContext;
+}
+
+/** Below the launcher: images by themselves. None of them is left. */
+export async function openPythonYard(): Promise<PythonYard> {
+	const yard = await openYard();
+	const { gatewayId, boot, engine, oomWatch } = yard;
+	const steps: string[] = [];
+	const books = new Set<string>();
+	return {
+		dependencies: { engine, oomWatch },
+		gatewayId,
+		steps,
+		context: (python, lock) => ({
+			gateway: gatewayId,
+			boot,
+			books,
+			onStep: (step) => steps.push(step),
+			signal: neverAborted(),
+			python: { ...PYTHON, ...python },
+			catalogDir: undefined,
+			...(lock === undefined ? {} : { lock }),
+		}),
+		[Symbol.asyncDispose]: async () => {
+			await yard[Symbol.asyncDispose]();
+			assert.deepEqual([...books], []);
+			await removeImages(gatewayId);
+		},
+	};
+}
+
+/** Removes the images of a gateway's, and what is left of their builds. */
+async function removeImages(gatewayId: string): Promise<void> {
+	for (const { Id } of await imagesWith(LABELS.gateway, gatewayId)) await removeImage(Id);
+	assert.deepEqual(await imagesWith(LABELS.gateway, gatewayId), []);
 }
