@@ -35,14 +35,27 @@ export interface PypiPackage {
 
 /** The parts of `name[extra]==version`. Undefined when the text is not that. */
 export function parsePypi(text: string): PypiPackage | undefined {
-	const long = text.length > CATALOG_LIMITS.packageNameCharsMax + CATALOG_LIMITS.packageVersionCharsMax;
-	if (long || !EXACT_PATTERN.test(text)) return undefined;
+	return EXACT_PATTERN.test(text) ? partsOf(text, text.slice(text.lastIndexOf('==') + 2)) : undefined;
+}
+
+/**
+ * What a person tells uvx or pip: as parsePypi, but the version may be a range, or missing, or stand behind an `@`. Undefined
+ * when the text is no package of an index.
+ */
+export function parsePypiLoosely(text: string): PypiPackage | undefined {
+	const bare = text.trim().replace(/\s*([=<>!~,@[\]]+)\s*/g, '$1');
+	const rest = bare.slice(NAME_PATTERN.exec(bare)?.[0].length ?? 0);
+	const version = rest === '' ? 'latest' : rest.replace(/^(?:@|==)(?=[0-9]+[^,*]*$|latest$)/, '');
+	const found = partsOf(bare, version);
+	return found === undefined || toRequirement(found) === undefined ? undefined : found;
+}
+
+function partsOf(text: string, version: string): PypiPackage | undefined {
 	const [, name = '', extras] = NAME_PATTERN.exec(text) ?? [];
-	return {
-		name: normaliseName(name),
-		extras: [...new Set(extras?.split(',').map(normaliseName))].sort(),
-		version: text.slice(text.lastIndexOf('==') + 2),
-	};
+	const long =
+		name.length > CATALOG_LIMITS.packageNameCharsMax || version.length > CATALOG_LIMITS.packageVersionCharsMax;
+	const all = [...new Set(extras?.split(',').map(normaliseName))].sort();
+	return long || name === '' ? undefined : { name: normaliseName(name), extras: all, version };
 }
 
 /** A package as pip reads it. Undefined when a part of it is not what it has to be, and would be read as something else. */

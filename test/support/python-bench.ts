@@ -138,8 +138,8 @@ export async function openPythonYard(): Promise<PythonYard> {
 	};
 }
 
-/** Removes the images of a gateway's, and what is left of their builds. */
-async function removeImages(gatewayId: string): Promise<void> {
+/** Removes the images of a gateway, and what is left of their builds. */
+export async function removeImages(gatewayId: string): Promise<void> {
 	for (const { Id } of await imagesWith(LABELS.gateway, gatewayId)) await removeImage(Id);
 	assert.deepEqual(await imagesWith(LABELS.gateway, gatewayId), []);
 }
