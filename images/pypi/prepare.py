@@ -63,25 +63,19 @@ def pip(*arguments):
 
 def find_options(request):
     """Where packages are looked for."""
-    own = [f"--find-links={OWN}"]
     if request["offline"]:
-        return [*own, "--no-index", f"--find-links={IN}/wheels"]
+        return ["--no-index", f"--find-links={IN}/wheels"]
     index = request["index"]
     if index is None:
-        return own
+        return []
     parts = urlsplit(index)
     # Whoever names an index without TLS has said so.
     trusted = [f"--trusted-host={parts.netloc}"] if parts.scheme == "http" else []
-    return [*own, f"--index-url={index}", *trusted]
+    return [f"--index-url={index}", *trusted]
 
 
-def read_own(request, options):
-    """The requirements of what lies beside the catalog; a folder becomes a wheel first."""
-    kind = request["local"]
-    if kind is None:
-        return []
-    if kind == "script":
-        return read_script(f"{IN}/local/server.py")
+def read_own(kind, options):
+    """The name and the file of what lies beside the catalog; a folder becomes a wheel first."""
     if kind == "folder":
         pip("wheel", *QUIET, *options, "--no-deps", f"--wheel-dir={OWN}", f"{IN}/local")
     else:
@@ -89,10 +83,11 @@ def read_own(request, options):
             os.rename(f"{IN}/local/{name}", f"{OWN}/{name}")
     (wheel,) = os.listdir(OWN)
     try:
-        name, version, _, _ = parse_wheel_filename(wheel)
+        name, _, _, _ = parse_wheel_filename(wheel)
     except ValueError as error:
         stop("refused", f"{wheel} is not named as a wheel is: {error}")
-    return [f"{name}=={version}"]
+    # By its path: an index may have another of the same name.
+    return name, f"{OWN}/{wheel}"
 
 
 def read_script(path):
@@ -134,16 +129,15 @@ def resolve(requirements, request, options):
         explain(str(failure), request, options)
     with open(REPORT, encoding="utf-8") as file:
         items = json.load(file)["install"]
-    own = set(os.listdir(OWN))
     lines = []
     for item in items:
         name, version = normalise(item["metadata"]["name"]), item["metadata"]["version"]
         url = item["download_info"]["url"]
+        # The operator's own is known by its content already, and no lock has to be written anew for it.
+        if url.startswith(f"file://{OWN}/"):
+            continue
         if item["is_direct"]:
             stop("refused", f"{name} comes by a URL, {url}, and not from an index")
-        # The operator's own is known by its content already, and no lock has to be written anew for it.
-        if os.path.basename(urlsplit(url).path) in own:
-            continue
         digest = item["download_info"]["archive_info"]["hashes"]["sha256"]
         lines.append(f"{name}=={version} --hash=sha256:{digest}\n")
     return "".join(sorted(lines))
@@ -167,6 +161,9 @@ def explain(log, request, options):
         deny()
     if "Retrying (" in log or "connection error" in log:
         raise Failed(log)
+    changed = re.search(r"(?m)^ {4}(\S+)(?: from .*)?:$\s+Expected sha256", log)
+    if changed is not None:
+        stop("changed", f"{changed.group(1)} is not the file that it was when its hash was recorded.")
     python = re.search(r"Package '(.+)' requires a different Python: (\S+) not in '(.+)'", log)
     if python is not None:
         stop("refused", f"{python.group(1)} needs Python {python.group(3)}, and the image has {python.group(2)}")
@@ -203,9 +200,6 @@ def fetch(lock, request, options):
         try:
             pip("wheel", *QUIET, *options, *kind, "--require-hashes", "--no-deps", f"--wheel-dir={OUT}", "--requirement=/tmp/lock.txt")
         except Failed as failure:
-            changed = re.search(r"(?m)^ {4}(\S+)(?: from .*)?:$\s+Expected sha256", str(failure))
-            if changed is not None:
-                stop("changed", f"{changed.group(1)} is not the file that it was when its hash was recorded.")
             explain(str(failure), request, options)
     for name in os.listdir(OWN):
         os.rename(f"{OWN}/{name}", f"{OUT}/{name}")
@@ -224,20 +218,23 @@ def main():
     with open(f"{IN}/request.json", encoding="utf-8") as file:
         request = json.load(file)
     options = find_options(request)
-    own = read_own(request, options)
+    requirements = request["requirements"]
+    package = request["package"]
+    if request["local"] == "script":
+        requirements += read_script(f"{IN}/local/server.py")
+    elif request["local"] is not None:
+        package, file = read_own(request["local"], options)
+        requirements.append(file)
     lock = request["lock"]
     if lock is None:
-        lock = resolve([*request["requirements"], *own], request, options)
-    entry = request["package"]
-    if request["local"] in ("folder", "wheel"):
-        entry = own[0].split("==")[0]
+        lock = resolve(requirements, request, options)
     if request["fetch"]:
         fetch(lock, request, options)
     with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as tar:
         add(tar, "lock.txt", lock.encode())
         if not request["fetch"]:
             return
-        add(tar, "entry.json", json.dumps({"package": entry, "bin": request["bin"]}).encode())
+        add(tar, "entry.json", json.dumps({"package": package, "bin": request["bin"]}).encode())
         lines = []
         for name in sorted(os.listdir(OUT)):
             package, version, _, _ = parse_wheel_filename(name)

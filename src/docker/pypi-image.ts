@@ -14,6 +14,7 @@ import type { PypiSource } from '../catalog/catalog.ts';
 import { type PypiPackage, toRequirement, writePypi } from '../catalog/pypi.ts';
 import type { PythonConfig } from '../config.ts';
 import { SlipwayError } from '../errors.ts';
+import { PREPARATION_LIMITS } from '../limits.ts';
 import type { ContainerDependencies } from './container.ts';
 import { ensureImage, inspectImage, type PreparedImage } from './images.ts';
 import { LABELS } from './labels.ts';
@@ -25,6 +26,7 @@ const TEMPLATE_FOLDER = new URL('../../images/pypi/', import.meta.url);
 const TEMPLATE_FILES = ['Dockerfile', 'find-entry.py'] as const;
 const REPOSITORY = 'slipway/pypi-';
 const SCRIPT = 'server.py';
+const MS_PER_SECOND = 1000;
 
 export interface PypiImageContext extends PackageContext {
 	readonly python: PythonConfig;
@@ -233,15 +235,25 @@ async function build(dependencies: ContainerDependencies, options: BuildOptions)
 		]);
 	} finally {
 		tar.destroy();
-		await removeStages(dependencies, work.source);
+		await removeStages(dependencies, work.source, context);
 	}
 	return reference;
 }
 
-/** What the builder keeps of the first stage, which nothing is built of again: the wheels, and all that is installed. */
-async function removeStages({ engine }: ContainerDependencies, source: string): Promise<void> {
-	const filters = JSON.stringify({ label: [`${LABELS.stage}=${source}`], dangling: ['true'] });
+/**
+ * What the builder keeps of the first stage, which nothing is built of again: the wheels, and all that is installed. With it
+ * goes what builds left that were broken off, since the builder may have gone on for a moment.
+ */
+async function removeStages(
+	{ engine }: ContainerDependencies,
+	source: string,
+	{ gateway }: PackageContext,
+): Promise<void> {
+	const filters = JSON.stringify({ label: [LABELS.stage, `${LABELS.gateway}=${gateway}`], dangling: ['true'] });
 	const left = await engine.call((docker) => docker.listImages({ filters })).catch(() => []);
-	for (const { Id } of left)
+	const longAgo = (Date.now() - PREPARATION_LIMITS.buildTimeoutMs) / MS_PER_SECOND;
+	for (const { Id, Labels, Created } of left) {
+		if (Labels?.[LABELS.stage] !== source && Created > longAgo) continue;
 		await engine.callIfThere((docker) => docker.getImage(Id).remove({ force: true })).catch(() => undefined);
+	}
 }

@@ -5,7 +5,7 @@
  * lies beside the catalog. So nothing of that is in a command line, in its environment, or in an image.
  */
 import { createReadStream } from 'node:fs';
-import { lstat, readdir, readFile } from 'node:fs/promises';
+import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
@@ -99,12 +99,14 @@ export async function fetchPython<T>(
 }
 
 async function readCredentials(file: string): Promise<Buffer> {
-	const content = await readFile(file).catch((error: unknown) => {
+	const { credentialsBytesMax } = PREPARATION_LIMITS;
+	// `end` is inclusive: one byte more than may be is read, and tells that there is more.
+	const content = await buffer(createReadStream(file, { end: credentialsBytesMax })).catch((error: unknown) => {
 		const reason = 'The file of SLIPWAY_PYPI_NETRC_FILE cannot be read by the launcher.';
 		throw new SlipwayError('SLIPWAY_PREPARATION_FAILED', { reason }, { cause: error });
 	});
-	if (content.length <= PREPARATION_LIMITS.credentialsBytesMax) return content;
-	const reason = `The file of SLIPWAY_PYPI_NETRC_FILE has more than ${PREPARATION_LIMITS.credentialsBytesMax} bytes.`;
+	if (content.length <= credentialsBytesMax) return content;
+	const reason = `The file of SLIPWAY_PYPI_NETRC_FILE has more than ${credentialsBytesMax} bytes.`;
 	throw new SlipwayError('SLIPWAY_PREPARATION_FAILED', { reason });
 }
 

@@ -1,5 +1,6 @@
 /** Python packages beside the catalog: a folder, a wheel, and a script by itself. */
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -45,6 +46,9 @@ test('a folder, a wheel and a script beside the catalog run, and another content
 		'plain.py': 'print("plain")\n',
 	});
 	const options = { python: { wheelsDir: wheels.path }, catalogDir: catalog.path };
+	// An index may have one of the same name and version, and that is not what is meant.
+	const namesake = makeWheel({ ...OWN, files: { 'own.py': 'def main(): print("of somebody else")\n' } });
+	await wheels.write({ [namesake.file]: namesake.content });
 	const entries = {
 		folder: { pypi: './servers/own' },
 		wheel: { pypi: './slipway_own-0.1-py3-none-any.whl' },
@@ -70,6 +74,23 @@ test('a folder, a wheel and a script beside the catalog run, and another content
 	await using bench = await openPythonBench(serversOf({ plain: entries.plain }), options);
 	assert.equal(await said(bench, 'plain'), 'changed');
 	assert.notEqual(imageOf(bench, 'plain').image, before);
+});
+
+test('a build of a folder that tells what it should not is told of without the password', async () => {
+	const password = `canary-${randomBytes(12).toString('hex')}`;
+	await using catalog = await makeFolder();
+	await catalog.write({
+		'own/pyproject.toml': PROJECT,
+		'own/backend.py': 'raise RuntimeError("the file says: " + open("/tmp/in/netrc").read())\n',
+		netrc: `machine example.org login ada password ${password}\n`,
+	});
+	await using bench = await openPythonBench(serversOf({ own: { pypi: './own' } }), {
+		python: { netrcFile: join(catalog.path, 'netrc') },
+		catalogDir: catalog.path,
+	});
+	const { details } = await refusedWith('SLIPWAY_PREPARATION_FAILED', prepared(bench, 'own'));
+	assert.match(details.log ?? '', /the file says: machine example\.org login ada password \[redacted\]/);
+	assert.ok(!JSON.stringify(details).includes(password));
 });
 
 test('what lies beside the catalog and cannot be used is refused with the reason', async () => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LABELS } from '../../src/docker/labels.ts';
-import { docker, refusedWith } from '../support/engine-bench.ts';
+import { docker, refusedWith, within } from '../support/engine-bench.ts';
 import {
 	imageOf,
 	imagesWith,
@@ -89,6 +89,47 @@ test('a package with what it needs becomes an image once, and its tag is of what
 	assert.deepEqual(JSON.parse(await said(again, 'one')).arguments, []);
 	assert.equal(imageOf(again, 'one').imageId, made.imageId);
 	assert.deepEqual(await imagesWith(LABELS.gateway, again.gatewayId), []);
+});
+
+test('stopping in the middle of a preparation leaves nothing', async () => {
+	await using wheels = await makeFolder(WHEELS);
+	for (const moment of ['resolving', 'building']) {
+		const bench = await openPythonBench(
+			serversOf({ one: { pypi: 'slipway-tell==1.0.0', with: ['slipway-more==2.0'] } }),
+			{
+				python: { wheelsDir: wheels.path },
+			},
+		);
+		const there = Promise.withResolvers<void>();
+		const look = ({ servers }: Pick<typeof bench.launcher.state, 'servers'>): void => {
+			const preparation = servers[0]?.preparation;
+			if (preparation?.kind === 'preparing' && preparation.step.startsWith(moment)) there.resolve();
+		};
+		bench.launcher.subscribe(look);
+		const launch = bench.launch('one').catch((error: { code?: string }) => error.code);
+		look(bench.launcher.state);
+		await within(there.promise, moment);
+		await bench.launcher.stop();
+		assert.equal(await launch, 'SLIPWAY_DRAINING');
+		const tagged = (await imagesWith(LABELS.gateway, bench.gatewayId)).filter(
+			({ RepoTags }) => (RepoTags ?? []).length > 0,
+		);
+		assert.deepEqual(tagged, []);
+		await bench[Symbol.asyncDispose]();
+	}
+});
+
+test('a folder of wheels or a file with credentials that is not there is named', async () => {
+	const entry = serversOf({ one: { pypi: 'slipway-tell==9.9.9' } });
+	for (const [python, reason] of [
+		[{ wheelsDir: '/nowhere' }, /^The folder of SLIPWAY_PYPI_WHEELS cannot be read by the launcher\.$/],
+		[{ netrcFile: '/nowhere' }, /^The file of SLIPWAY_PYPI_NETRC_FILE cannot be read by the launcher\.$/],
+		[{ netrcFile: '/dev/zero' }, /^The file of SLIPWAY_PYPI_NETRC_FILE has more than 65536 bytes\.$/],
+	] as const) {
+		await using bench = await openPythonBench(entry, { python });
+		const { details } = await refusedWith('SLIPWAY_PREPARATION_FAILED', prepared(bench, 'one'));
+		assert.match(details.reason ?? '', reason);
+	}
 });
 
 test('what there is not, what is no server and what would run code at once is refused with the reason', async () => {
