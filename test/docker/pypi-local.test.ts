@@ -4,9 +4,11 @@ import { randomBytes } from 'node:crypto';
 import { symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { LABELS } from '../../src/docker/labels.ts';
 import { refusedWith } from '../support/engine-bench.ts';
 import {
 	imageOf,
+	imagesWith,
 	makeFolder,
 	openPythonBench,
 	prepared,
@@ -91,6 +93,31 @@ test('a build of a folder that tells what it should not is told of without the p
 	const { details } = await refusedWith('SLIPWAY_PREPARATION_FAILED', prepared(bench, 'own'));
 	assert.match(details.log ?? '', /the file says: machine example\.org login ada password \[redacted\]/);
 	assert.ok(!JSON.stringify(details).includes(password));
+});
+
+test('a build of a folder that answers in the place of the program brings no file into the image', async () => {
+	const forge = (name: string): string => `
+import io, tarfile
+with open("/proc/1/fd/1", "wb") as out, tarfile.open(fileobj=out, mode="w|") as tar:
+    for name in ("lock.txt", ${JSON.stringify(name)}):
+        tar.addfile(tarfile.TarInfo(name), io.BytesIO())
+raise RuntimeError("it has answered")
+`;
+	const names = ['Dockerfile', 'wheels/../Dockerfile', 'find-entry.py', '/wheels/a.whl', 'wheels/a.whl/b'];
+	await using wheels = await makeFolder();
+	await using catalog = await makeFolder();
+	for (const [index, name] of names.entries())
+		await catalog.write({ [`s${index}/pyproject.toml`]: PROJECT, [`s${index}/backend.py`]: forge(name) });
+	const entries = Object.fromEntries(names.map((_, index) => [`s${index}`, { pypi: `./s${index}` }]));
+	await using bench = await openPythonBench(serversOf(entries), {
+		python: { wheelsDir: wheels.path },
+		catalogDir: catalog.path,
+	});
+	for (const name of Object.keys(entries)) {
+		const { details } = await refusedWith('SLIPWAY_PREPARATION_FAILED', prepared(bench, name));
+		assert.equal(details.reason, 'What was fetched is not what a package is made of.');
+	}
+	assert.deepEqual(await imagesWith(LABELS.gateway, bench.gatewayId), []);
 });
 
 test('what lies beside the catalog and cannot be used is refused with the reason', async () => {
