@@ -558,8 +558,8 @@ export const ERRORS = Object.freeze({
 		502,
 		RPC_CODES.failed,
 		'warn',
-		'The registry has no such package or version.',
-		'Correct `npm` in the catalog entry.',
+		'There is no such package or version.',
+		'Correct `npm` or `pypi` in the catalog entry.',
 	),
 	SLIPWAY_PACKAGE_REFUSED: row(
 		502,
@@ -567,6 +567,13 @@ export const ERRORS = Object.freeze({
 		'warn',
 		'The package cannot be run as a server.',
 		'See `data.reason`.',
+	),
+	SLIPWAY_PACKAGE_CHANGED: row(
+		502,
+		RPC_CODES.failed,
+		'warn',
+		'A package is not the one that was resolved.',
+		'Somebody put another one in its place under the same version: find out who, and why. `slipway lock --update <server>` takes it as it is now.',
 	),
 	SLIPWAY_PREPARATION_FAILED: row(
 		502,

@@ -1,6 +1,7 @@
 /** The launcher: everything that needs the Docker socket, put together. It faces no network. */
+import { dirname } from 'node:path';
 import type { Environment } from './catalog/import/references.ts';
-import { loadCatalog } from './catalog/load.ts';
+import { loadCatalog, resolveCatalogFile } from './catalog/load.ts';
 import { watchCatalog } from './catalog/watch.ts';
 import type { Config } from './config.ts';
 import { Engine } from './docker/engine.ts';
@@ -49,7 +50,7 @@ export async function startLauncher({
 	const engine = new Engine({ socketPath: config.dockerSocket, log });
 	const { egress, door } = openEgress({ socketPath, egressSocketPath, log });
 	const launcher = new LocalLauncher({
-		...settingsOf(config, workDir),
+		...(await settingsOf(config, workDir)),
 		engine,
 		log,
 		version,
@@ -91,12 +92,14 @@ export async function startLauncher({
 }
 
 /** What the settings say to a launcher, of a role or of a trial. */
-export function settingsOf(
+export async function settingsOf(
 	config: Config,
 	workDir: string,
-): Omit<LocalLauncherOptions, 'engine' | 'log' | 'version' | 'catalog' | 'egress'> {
+): Promise<Omit<LocalLauncherOptions, 'engine' | 'log' | 'version' | 'catalog' | 'egress'>> {
 	return {
 		nodeImage: config.nodeImage,
+		python: config.python,
+		catalogDir: dirname(await resolveCatalogFile(config.catalogPath)),
 		instancesMax: config.instancesMax,
 		instancesPerServerMax: config.instancesPerServerMax,
 		startsPerMinuteMax: config.startsPerMinuteMax,

@@ -350,6 +350,16 @@ export const PREPARATION_LIMITS = Object.freeze({
 	buildTimeoutMs: 10 * 60_000,
 	pullTimeoutMs: 10 * 60_000,
 	lockBytesMax: 8 * MIB,
+	/** Of the container in which Python packages are resolved and fetched: its memory, and the files that are in it. */
+	fetchMemoryBytesMax: 2048 * MIB,
+	fetchedBytesMax: 1536 * MIB,
+	/** The folder of wheels that packages are taken from without a network. */
+	wheelsBytesMax: 512 * MIB,
+	wheelsMax: 2000,
+	/** A package beside the catalog. */
+	localBytesMax: 32 * MIB,
+	localFilesMax: 2000,
+	credentialsBytesMax: 64 * KIB,
 	logTailCharsMax: 4 * KIB,
 	/** A failed preparation is tried again when someone asks, but not sooner than this. */
 	retryAfterMs: 10_000,
@@ -377,6 +387,10 @@ export const CATALOG_LIMITS = Object.freeze({
 	packageNameCharsMax: 214,
 	packageVersionCharsMax: 256,
 	imageReferenceCharsMax: 512,
+	/** Python packages that are installed with another. */
+	packagesWithMax: 32,
+	/** The name of a program of a package. */
+	binCharsMax: 128,
 	/** Words of `command` and of `args`, each. */
 	wordsMax: 128,
 	wordCharsMax: 4 * KIB,

@@ -1,10 +1,24 @@
 /** The catalog as the rest of Slipway sees it: every default filled in, every unit in its name, frozen. */
 import type { ServerName } from '../ids.ts';
+import type { PypiPackage } from './pypi.ts';
 
 /** What a Server runs. */
 export type Source =
 	| { readonly kind: 'npm'; readonly name: string; readonly version: string }
+	| PypiSource
 	| { readonly kind: 'image'; readonly reference: string };
+
+/** A Python package: of the index, or a folder, wheel or script beside the catalog. */
+export type PypiSource = PypiOptions & (PypiPackage | { readonly path: string }) & { readonly kind: 'pypi' };
+
+export interface PypiOptions {
+	/** Further packages that are installed with it. */
+	readonly with?: readonly PypiPackage[];
+	/** Which of its programs runs, where it is not the one of its name. */
+	readonly bin?: string;
+	/** Whether code of packages may run while they are installed: those that there are no wheels of are built. */
+	readonly installScripts?: boolean;
+}
 
 /** A Docker volume that outlives the Instance. */
 export interface Volume {

@@ -6,10 +6,19 @@ import { SlipwayError } from '../errors.ts';
 import type { ServerName } from '../ids.ts';
 import { CATALOG_LIMITS } from '../limits.ts';
 import { bytesOf } from '../sizes.ts';
-import { type Catalog, createCatalog, type Resources, type Server, type Source, type ToolRules } from './catalog.ts';
+import {
+	type Catalog,
+	createCatalog,
+	type PypiSource,
+	type Resources,
+	type Server,
+	type Source,
+	type ToolRules,
+} from './catalog.ts';
 import { explainIssues, formatPath, keyOffset } from './explain.ts';
 import type { Environment } from './import/references.ts';
 import { type Flaw, positionOf, readJson } from './json.ts';
+import { isLocal, type PypiPackage, parsePypi } from './pypi.ts';
 import { catalogFileSchema, REPLICAS, type ServerFile, serverSchema } from './schema.ts';
 import { readServed, type Served } from './served.ts';
 import { parseNpm } from './sources.ts';
@@ -188,11 +197,33 @@ function toTools(file: NonNullable<ServerFile['tools']>): ToolRules {
 	};
 }
 
-function toSource({ npm, image }: ServerFile): Source {
+function toSource(entry: ServerFile): Source {
+	const { npm, pypi, image } = entry;
 	if (image !== undefined) return { kind: 'image', reference: image };
+	if (pypi !== undefined) return toPypi(pypi, entry);
 	const found = npm === undefined ? undefined : parseNpm(npm);
-	if (found === undefined) throw new Error('unreachable: the schema lets exactly one valid source pass');
+	if (found === undefined) throw unreachable();
 	return { kind: 'npm', ...found };
+}
+
+function toPypi(pypi: string, { with: others, bin, installScripts }: ServerFile): PypiSource {
+	return {
+		kind: 'pypi',
+		...(isLocal(pypi) ? { path: pypi } : pythonPackage(pypi)),
+		...(others === undefined || others.length === 0 ? {} : { with: others.map((other) => pythonPackage(other)) }),
+		...(bin === undefined ? {} : { bin }),
+		...(installScripts === true ? { installScripts } : {}),
+	};
+}
+
+function pythonPackage(text: string): PypiPackage {
+	const found = parsePypi(text);
+	if (found === undefined) throw unreachable();
+	return found;
+}
+
+function unreachable(): Error {
+	return new Error('unreachable: the schema lets exactly one valid source pass');
 }
 
 function toResources({ memory, cpus, pids, tmp, shm }: ServerFile['resources']): Resources {

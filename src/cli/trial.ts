@@ -114,7 +114,7 @@ export async function tryServer(options: TrialOptions): Promise<Trial> {
 		});
 	const gate = server.egress.length === 0 ? undefined : new LocalGate(SILENT_LOG);
 	const launcher = new LocalLauncher({
-		...settingsOf(config, workDir),
+		...(await settingsOf(config, workDir)),
 		gatewayId: bench.gateway,
 		engine: bench.engine,
 		log: SILENT_LOG,
