@@ -5,11 +5,15 @@ import { once } from 'node:events';
 import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
+import Docker from 'dockerode';
 import { makeCliPlace } from '../support/cli-place.ts';
+import { runSlipway } from '../support/client-process.ts';
 import { connectSdk } from '../support/client-sdk.ts';
 import { NODE_IMAGE, until } from '../support/engine-bench.ts';
 import { fixtureImage } from '../support/fixtures.ts';
+import { makeFolder } from '../support/python-bench.ts';
 import { API_KEY } from '../support/stack.ts';
+import { makeWheel, SERVER_PY } from '../support/wheels.ts';
 
 const ROOT = new URL('../..', import.meta.url).pathname;
 const MEMORY = '@modelcontextprotocol/server-memory';
@@ -105,6 +109,34 @@ test('an image is added, of either era; what it says of itself steers no termina
 	assert.match(taken.stderr, /--replace/);
 	assert.equal((await place.run('add', '--name', 'taken', '--replace', '--', ...tiny())).code, 0);
 	assert.equal(JSON.parse(await place.catalog()).servers.taken.image, NODE_IMAGE);
+});
+
+test('a Python package is added from wheels, with what runs beside it, and both versions are made exact', async (t) => {
+	const place = await makeCliPlace(t);
+	const tail = 'def shout(text):\n    return text.upper()\n';
+	await using wheels = await makeFolder([
+		makeWheel({ name: 'cli-snake', version: '1.0', files: { 'cli_snake.py': 'def main(): raise SystemExit(9)\n' } }),
+		makeWheel({
+			name: 'cli-snake',
+			version: '1.2',
+			files: { 'cli_snake.py': SERVER_PY },
+			scripts: { hisser: 'cli_snake:main' },
+		}),
+		makeWheel({ name: 'snake-tail', version: '3.1', files: { 'snake_tail.py': tail } }),
+	]);
+	const settings = { ...place.settings, SLIPWAY_PYPI_WHEELS: wheels.path };
+	const command = ['uvx', '--from', 'cli-snake>=1.1', '--with', 'snake-tail', 'hisser'];
+	const added = await runSlipway(['add', '--name', 'snake', '--json', '--', ...command], settings);
+	assert.equal(added.code, 0, added.stderr);
+	const { entry, trial } = JSON.parse(added.stdout);
+	assert.equal(entry.pypi, 'cli-snake==1.2');
+	assert.deepEqual([entry.with, entry.bin], [['snake-tail==3.1'], 'hisser']);
+	assert.equal(trial.tools[0].name, 'hiss');
+	const absent = await runSlipway(['add', '--', 'uvx', 'slipway-has-no-package-of-this-name'], settings);
+	assert.equal(absent.code, 1);
+	assert.match(absent.stderr, /no such package or version/);
+	assert.deepEqual(await place.remains(), []);
+	await new Docker().getImage(trial.image).remove({ force: true });
 });
 
 test('what does not work is not written, and the way on is said', async (t) => {
