@@ -13,6 +13,7 @@ import { LocalGate } from '../egress/local-gate.ts';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
 import { NOBODY, type ServerName } from '../ids.ts';
 import type { LauncherState } from '../launcher/contract.ts';
+import { identify } from '../launcher/identity.ts';
 import { LocalLauncher } from '../launcher/local.ts';
 import { settingsOf } from '../launcher.ts';
 import { CLI_LIMITS, INSTANCE_LIMITS } from '../limits.ts';
@@ -113,9 +114,11 @@ export async function tryServer(options: TrialOptions): Promise<Trial> {
 			reason: 'This process runs in no container, and only a container can be in the network of a server.',
 		});
 	const gate = server.egress.length === 0 ? undefined : new LocalGate(SILENT_LOG);
+	const settings = await settingsOf(config, workDir);
 	const launcher = new LocalLauncher({
-		...(await settingsOf(config, workDir)),
+		...settings,
 		gatewayId: bench.gateway,
+		imagesOf: (await identify(bench.engine, settings)).gateway,
 		engine: bench.engine,
 		log: SILENT_LOG,
 		version,

@@ -21,6 +21,8 @@ const MIB = 1024 * 1024;
 
 export interface PackageContext {
 	readonly gateway: string;
+	/** Whose the image is, where that is another deployment: a trial makes it for the one that serves it afterwards. */
+	readonly owner?: string;
 	readonly boot: string;
 	/** The books of what is ours and alive; what is in them is not swept. */
 	readonly books: Set<string>;
@@ -197,7 +199,7 @@ export async function buildFrom(
 				docker.buildImage(tar, {
 					t: reference,
 					buildargs: { BASE: baseId, ...buildArguments },
-					labels,
+					labels: { ...labels, [LABELS.gateway]: context.owner ?? context.gateway },
 					rm: true,
 					forcerm: true,
 					...(network === undefined ? {} : { networkmode: network }),

@@ -225,7 +225,6 @@ async function build(dependencies: ContainerDependencies, options: BuildOptions)
 				network: 'none',
 				buildArguments: { GATEWAY: context.gateway, SOURCE: work.source },
 				labels: {
-					[LABELS.gateway]: context.gateway,
 					[LABELS.source]: work.source,
 					[LABELS.package]: 'path' in wanted ? wanted.path : `${wanted.name}==${version}`,
 					[LABELS.integrity]: integrity,

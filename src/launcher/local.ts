@@ -50,6 +50,8 @@ export interface LocalLauncherOptions extends IdentityOptions {
 	readonly python: PythonConfig;
 	/** The folder of the catalog, which packages that are beside it are below. Absent: there are none. */
 	readonly catalogDir?: string;
+	/** The deployment that images are made for, where that is another one. */
+	readonly imagesOf?: string;
 	readonly instancesMax: number;
 	/** Absent: no fewer than of all together. */
 	readonly instancesPerServerMax?: number;
@@ -314,11 +316,12 @@ export class LocalLauncher implements Launcher {
 	}
 
 	async #prepare(source: Source, context: PreparationContext): Promise<PreparedImage> {
-		const { engine, nodeImage, python, catalogDir } = this.#options;
+		const { engine, nodeImage, python, catalogDir, imagesOf } = this.#options;
 		engine.assertReachable();
 		if (source.kind === 'image') return ensureImage(engine, source.reference, context);
 		const { gateway } = await this.#identityNow();
-		const ours = { ...context, gateway, boot: this.#boot, books: this.#books };
+		const owner = imagesOf === undefined ? {} : { owner: imagesOf };
+		const ours = { ...context, ...owner, gateway, boot: this.#boot, books: this.#books };
 		return source.kind === 'pypi'
 			? ensurePypiImage(this.#dependencies(), source, { ...ours, python, catalogDir })
 			: ensureNpmImage(this.#dependencies(), source, { ...ours, nodeImage });

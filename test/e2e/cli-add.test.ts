@@ -6,6 +6,7 @@ import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import Docker from 'dockerode';
+import { LABELS } from '../../src/docker/labels.ts';
 import { makeCliPlace } from '../support/cli-place.ts';
 import { runSlipway } from '../support/client-process.ts';
 import { connectSdk } from '../support/client-sdk.ts';
@@ -136,7 +137,10 @@ test('a Python package is added from wheels, with what runs beside it, and both 
 	assert.equal(absent.code, 1);
 	assert.match(absent.stderr, /no such package or version/);
 	assert.deepEqual(await place.remains(), []);
-	await new Docker().getImage(trial.image).remove({ force: true });
+	const made = new Docker().getImage(trial.image);
+	const { Labels } = (await made.inspect()).Config;
+	assert.equal(Labels?.[LABELS.gateway], place.id, 'the image is of the deployment that serves it');
+	await made.remove({ force: true });
 });
 
 test('what does not work is not written, and the way on is said', async (t) => {
