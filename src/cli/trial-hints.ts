@@ -10,7 +10,7 @@ export function howToKeep(name: string): string {
 	return `Its secret "${name}" is not kept yet: slipway secrets set ${name} <file (with compose: docker compose run --rm -T cli secrets set ${name} <file).`;
 }
 
-/** Lines that say what to do; none where the error's own row says it as well. */
+/** Lines that say what to do; none where it is no failure of a trial. */
 export function hintsOf(error: unknown, { egress = [] }: EntryFile): string[] {
 	if (error instanceof Failure || !(error instanceof SlipwayError)) return [];
 	if (error.code === 'SLIPWAY_EGRESS_UNAVAILABLE')
@@ -35,5 +35,12 @@ export function hintsOf(error: unknown, { egress = [] }: EntryFile): string[] {
 			? []
 			: [`It was started without what nobody keeps. ${missingSecrets.map(howToKeep).join(' ')}`]),
 	];
-	return hints.length === 0 ? [] : [...hints, 'Nothing was written.'];
+	const general = hints.length > 0 ? [] : sentencesForPeople(error.row.nextStep);
+	return [...hints, ...general, 'Nothing was written.'];
+}
+
+/** What a row says of `data` and of /status is for clients: here it was shown. */
+function sentencesForPeople(nextStep: string): string[] {
+	const sentences = nextStep.split(/(?<=[.?]) /).filter((sentence) => !/`data\.|\/status/.test(sentence));
+	return sentences.length === 0 ? [] : [sentences.join(' ')];
 }

@@ -154,7 +154,8 @@ export async function tryServer(options: TrialOptions): Promise<Trial> {
 		};
 	} catch (error) {
 		signal.throwIfAborted();
-		const denied = viewOf(launcher.state).egress?.denied ?? [];
+		// From the proxy itself: what it counted last may not have reached the launcher's state.
+		const denied = gate?.report.tallies.find(([server]) => server === name)?.[1].latest ?? [];
 		throw new TrialFailure(toSlipwayError(error), { missingSecrets, denied });
 	} finally {
 		clearInterval(ticking);

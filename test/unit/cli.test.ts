@@ -7,9 +7,11 @@ import { Failure } from '../../src/cli/failure.ts';
 import { hostsWanted } from '../../src/cli/hosts.ts';
 import { diffLines } from '../../src/cli/line-diff.ts';
 import { formatBytes, formatDuration, formatTable, Progress, paintOf } from '../../src/cli/terminal.ts';
+import { TrialFailure } from '../../src/cli/trial.ts';
+import { hintsOf } from '../../src/cli/trial-hints.ts';
 import { defineVerb } from '../../src/cli/verb.ts';
 import type { EngineFacts } from '../../src/docker/engine-facts.ts';
-import { SlipwayError } from '../../src/errors.ts';
+import { type ErrorCode, SlipwayError } from '../../src/errors.ts';
 import { invocationOf, writtenSurface } from '../support/invocation.ts';
 
 test('a verb: options, a command of somebody else’s, help, misuse, and failures for programs', async () => {
@@ -145,6 +147,33 @@ test('hosts that a server could not reach, in the words of Node, Python, Go and 
 	const startedAtMs = performance.now();
 	hostsWanted(`https://${'a.'.repeat(2000)} ${'lookup a.b '.repeat(400)}`);
 	assert.ok(performance.now() - startedAtMs < 1000, 'whatever a server writes, it is read in time');
+});
+
+test('what did not pass its trial is told what it lacked, and nothing that is for clients of HTTP', () => {
+	const denial = {
+		target: 'api.example.com:443',
+		reason: 'rule',
+		count: 1,
+		at: '',
+		allow: 'api.example.com:443',
+	} as const;
+	const hints = (seen: Partial<TrialFailure>, egress: string[] = [], code: ErrorCode = 'SLIPWAY_START_FAILED') =>
+		hintsOf(new TrialFailure(new SlipwayError(code, seen.details ?? {}), { missingSecrets: [], denied: [], ...seen }), {
+			egress,
+		}).join('\n');
+	assert.match(
+		hints({ denied: [denial] }),
+		/It seems to need api\.example\.com:443, .*: --egress api\.example\.com:443\nNothing was written\.$/,
+	);
+	assert.equal(hints({ denied: [denial] }, ['api.example.com:443']), 'Nothing was written.');
+	assert.match(hints({ details: { stderr: 'getaddrinfo EAI_AGAIN a.example.com' } }), /--egress a\.example\.com:443/);
+	assert.match(hints({ missingSecrets: ['token'] }), /without what nobody keeps.*slipway secrets set token <file/);
+	assert.equal(
+		hints({}, [], 'SLIPWAY_START_TIMEOUT'),
+		'Does the command speak MCP on stdin and stdout?\nNothing was written.',
+	);
+	assert.deepEqual(hintsOf(new SlipwayError('SLIPWAY_CATALOG_INVALID'), {}), []);
+	assert.match(hintsOf(new SlipwayError('SLIPWAY_EGRESS_UNAVAILABLE'), {}).join(), /docker compose run --rm cli/);
 });
 
 test('texts differ by lines, and what is the same is shown near a change only', () => {
