@@ -143,7 +143,7 @@ test('a text that is none of these is refused with the place', async (t) => {
 				.join('\n')}\nregistry: *i\n`,
 			'aliases',
 		],
-		['too long', ' '.repeat(IMPORT_LIMITS.textCharsMax) + 'x', 'longer than'],
+		['too long', `${' '.repeat(IMPORT_LIMITS.textCharsMax)}x`, 'longer than'],
 		[
 			'too many',
 			JSON.stringify({
