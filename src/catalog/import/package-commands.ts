@@ -110,7 +110,7 @@ export function readUvx(words: readonly string[]): PackageProgram {
 		if (name === '--from' || name === '--spec') from = value;
 		else if (name === '--with' || name === '-w') beside.push(...splitRequirements(value));
 		else if (name === '--python' || name === '-p')
-			notes.push(`It asks for Python ${tell(value)}; the image has the one of SLIPWAY_PYTHON_IMAGE.`);
+			notes.push(`It asks for Python ${tell(value)}, and gets the one that every Python package has here.`);
 		else if (
 			name === '--directory' ||
 			name === '--project' ||
