@@ -42,7 +42,10 @@ function serversOf(text: string): Node {
 	parseCatalog(text, FILE_NAME);
 	const root = parseTree(text);
 	const servers = root === undefined ? undefined : findNodeAtLocation(root, ['servers']);
-	if (servers === undefined) throw new Error('unreachable: a catalog has servers');
+	if (servers === undefined)
+		throw new SlipwayError('SLIPWAY_CATALOG_INVALID', {
+			reason: `${FILE_NAME}: it is a configuration of another program ("mcpServers"), which is not changed here. Make a catalog of it with \`slipway import\`.`,
+		});
 	return servers;
 }
 

@@ -124,6 +124,7 @@ test('a text that is none of these is refused with the place', async (t) => {
 	const deep = (text: string): string => text.repeat(IMPORT_LIMITS.jsonDepthMax + 2);
 	const cases: readonly (readonly [what: string, text: string, ...parts: string[]])[] = [
 		['nothing', ' \n', 'It is empty.'],
+		['lines without end', `${'\n'.repeat(1_000_000)}x`, 'no servers in a form that is known'],
 		['words', 'hello there', 'no servers in a form that is known'],
 		['a catalog of Slipway', '{"servers": {"a": {"npm": "a@1.0.0"}}}', 'no servers in a form that is known'],
 		['no server', '{"mcpServers": {}}', 'It has no server (an object "mcpServers").'],
@@ -143,7 +144,7 @@ test('a text that is none of these is refused with the place', async (t) => {
 				.join('\n')}\nregistry: *i\n`,
 			'aliases',
 		],
-		['too long', ' '.repeat(IMPORT_LIMITS.textCharsMax) + 'x', 'longer than'],
+		['too long', `${' '.repeat(IMPORT_LIMITS.textCharsMax)}x`, 'longer than'],
 		[
 			'too many',
 			JSON.stringify({

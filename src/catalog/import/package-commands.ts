@@ -1,5 +1,6 @@
 /** `npx`, `uvx` and their like: which package, which of its programs, with which arguments. */
 
+import { CATALOG_LIMITS } from '../../limits.ts';
 import { isNpmName, isNpmVersion, isPypiRequirement } from '../sources.ts';
 import { type OptionTable, readOptions } from './options.ts';
 import type { PackageProgram } from './program.ts';
@@ -110,7 +111,7 @@ export function readUvx(words: readonly string[]): PackageProgram {
 		if (name === '--from' || name === '--spec') from = value;
 		else if (name === '--with' || name === '-w') beside.push(...splitRequirements(value));
 		else if (name === '--python' || name === '-p')
-			notes.push(`It asks for Python ${tell(value)}; the image has the one of SLIPWAY_PYTHON_IMAGE.`);
+			notes.push(`It asks for Python ${tell(value)}, and gets the one that every Python package has here.`);
 		else if (
 			name === '--directory' ||
 			name === '--project' ||
@@ -198,6 +199,8 @@ function pypiRequirement(text: string): { source: string; name: string } {
 
 /** `a,b[c,d]`: commas in brackets part nothing. */
 function splitRequirements(text: string): string[] {
+	if (text.length > CATALOG_LIMITS.pathCharsMax)
+		throw new Refusal('its list of packages is too long', 'Make an image that has them.');
 	return text
 		.split(/,(?![^[]*\])/)
 		.map((one) => one.trim())

@@ -7,14 +7,16 @@ import { type Flaw, positionOf, readJson } from '../json.ts';
 
 export type Notation = 'json' | 'toml' | 'yaml';
 
+/** A table of its own line, or a key with its value. */
+const TOML_LINE = /^[ \t]*(?:\[{1,2}[A-Za-z0-9_."' -]+\]{1,2}[ \t]*(?:#.*)?$|[A-Za-z0-9_."-]+[ \t]*=)/m;
+
 /** The notation that a text looks to be in. */
 export function notationOf(text: string): Notation {
-	const start = text.replace(/^\s+/, '').slice(0, 2);
-	if (start === '' || /^(?:[{[]|\/[/*])/.test(start)) return /^\s*\[[A-Za-z_."-]+\]/.test(text) ? 'toml' : 'json';
-	return /^\s*\[{1,2}[A-Za-z0-9_."' -]+\]{1,2}\s*(?:#.*)?$|^\s*[A-Za-z0-9_."-]+\s*=/m.test(text) &&
-		!/^registry:/m.test(text)
-		? 'toml'
-		: 'yaml';
+	const start = text.trimStart();
+	if (/^(?:\{|\/[/*])/.test(start)) return 'json';
+	if (/^registry:/m.test(text)) return 'yaml';
+	if (TOML_LINE.test(text)) return 'toml';
+	return start.startsWith('[') ? 'json' : 'yaml';
 }
 
 /** @throws SlipwayError SLIPWAY_IMPORT_INVALID */
