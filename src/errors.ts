@@ -709,12 +709,19 @@ export const ERRORS = Object.freeze({
 		'The server answered the call with an error.',
 		'`slipway call <server>` lists its tools and their arguments; `slipway logs <server>` has what it said beside that.',
 	),
+	SLIPWAY_CLIENT_FILE: row(
+		500,
+		RPC_CODES.failed,
+		'error',
+		'The configuration cannot be written or read.',
+		'Correct what the message names; the file is as it was. Without `--write` it is printed.',
+	),
 	SLIPWAY_KEY_REQUIRED: row(
 		401,
 		RPC_CODES.unauthenticated,
 		'error',
 		'There is no key to ask the gateway with.',
-		'Name a file that holds one: `--key-file`, or SLIPWAY_API_KEY_FILE. Beside the data of the gateway (SLIPWAY_DATA) none is needed.',
+		'Name a file that holds one: `--key-file`, or SLIPWAY_API_KEY_FILE. Beside the data of a gateway that was started once (SLIPWAY_DATA) none is needed.',
 	),
 	SLIPWAY_CATALOG_INVALID: row(
 		500,

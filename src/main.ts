@@ -23,7 +23,7 @@ interface Verb {
 	 */
 	readonly asRoot?: true;
 	/** Loaded when it is asked for, so that a health check does not load a gateway. */
-	readonly load: () => Promise<(invocation: Invocation) => Promise<ExitCode>>;
+	readonly load: () => Promise<((invocation: Invocation) => Promise<ExitCode>) & { readonly options?: object }>;
 }
 
 const ROLES: Readonly<Record<Role, Pick<Verb, 'does' | 'takes'>>> = {
@@ -78,6 +78,11 @@ const VERBS: Readonly<Record<string, Verb>> = {
 		takes: '[server] [-f] [--tail n]',
 		load: async () => (await import('./cli/logs.ts')).logs,
 	},
+	clients: {
+		does: 'prints or writes the configuration of a client',
+		takes: '[client] [--server s] [--write file]',
+		load: async () => (await import('./cli/clients.ts')).clients,
+	},
 	check: {
 		does: 'reads a catalog and says what is wrong with it',
 		takes: '[path] [--json]',
@@ -109,6 +114,11 @@ const VERBS: Readonly<Record<string, Verb>> = {
 		// Of a role, as the user of that role.
 		asRoot: true,
 		load: async () => (await import('./cli/health.ts')).health,
+	},
+	completion: {
+		does: 'what a shell completes',
+		takes: '<bash | zsh | fish>',
+		load: async () => (await import('./cli/completion.ts')).completionOf(VERBS),
 	},
 	version: {
 		does: 'the version',

@@ -15,15 +15,16 @@ export async function askPerson(
 	err.write(`The server asks: ${withoutControls(params.message)} (nothing and Enter: no answer)\n`);
 	const { properties } = params.requestedSchema;
 	const said: string[] = [];
-	const lines = createInterface({ input: stdin, terminal: false });
+	const reader = createInterface({ input: stdin, terminal: false });
+	const lines = reader[Symbol.asyncIterator]();
 	try {
 		for (const [key, { title = key }] of Object.entries(properties)) {
 			err.write(`${withoutControls(title)}: `);
-			const { value = '' } = await lines[Symbol.asyncIterator]().next();
+			const { value = '' } = await lines.next();
 			if (value !== '') said.push(`${key}=${value}`);
 		}
 	} finally {
-		lines.close();
+		reader.close();
 	}
 	if (said.length === 0) return { action: 'decline' };
 	return { action: 'accept', content: argumentsOf(said, { schema: { properties } }) as ElicitResult['content'] };

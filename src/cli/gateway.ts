@@ -257,7 +257,7 @@ function readGiven(path: string, what: string): string {
 }
 
 function explainWay(url: string, { code = '', message }: NodeJS.ErrnoException): string {
-	const isCertificate = /CERT|SELF_SIGNED|ALTNAME|ISSUER/.test(code);
+	const isCertificate = /CERT|ALTNAME|ISSUER|SIGNATURE/.test(code);
 	if (isCertificate) return `Its certificate at ${url} is not trusted (${code}): name what signed it with --ca-file.`;
 	return `Nothing at ${url} says anything (${code === '' ? message : code}).`;
 }

@@ -1,4 +1,5 @@
 /** `slipway status`: what runs, what does not, and what to do about it, on one screen. */
+import { readConfig } from '../config.ts';
 import { ERRORS } from '../errors.ts';
 import { type ServerTold, type StatusTold, statusTold } from '../http/told.ts';
 import { withoutControls } from './failure.ts';
@@ -31,7 +32,9 @@ export const status = defineVerb({
 			scopes: ['admin'],
 			use: async (gateway) => {
 				const told = await gateway.ask('/status', statusTold);
-				print(values.json ? JSON.stringify(told) : describe(told, gateway.url, paintOf(out, environment)));
+				// Where clients find it, which may not be the way of the command line.
+				const url = values.url ?? readConfig(environment).publicUrl;
+				print(values.json ? JSON.stringify(told) : describe(told, url, paintOf(out, environment)));
 				return told.status === 'ok' ? 0 : 1;
 			},
 		});

@@ -24,11 +24,15 @@ export interface VerbDefinition<Own extends Options> {
 	readonly run: (asked: Asked<Own>, invocation: Invocation) => Promise<0 | 1 | 'misused'>;
 }
 
-export type Verb = (invocation: Invocation) => Promise<0 | 1 | 2>;
+export interface Verb {
+	(invocation: Invocation): Promise<0 | 1 | 2>;
+	/** All that it takes, for those who list them. */
+	readonly options: Readonly<Record<string, unknown>>;
+}
 
 /** A verb. Where it fails, main.ts says so to people, and with `--json` standard output has the same for programs. */
 export function defineVerb<const Own extends Options = Record<never, never>>(definition: VerbDefinition<Own>): Verb {
-	return async (invocation) => {
+	const verb = async (invocation: Invocation): Promise<0 | 1 | 2> => {
 		const { help, run } = definition;
 		const { print, err, stopping } = invocation;
 		let asked: Asked<Own>;
@@ -58,6 +62,7 @@ export function defineVerb<const Own extends Options = Record<never, never>>(def
 			throw error;
 		}
 	};
+	return Object.assign(verb, { options: { ...definition.options, ...COMMON } });
 }
 
 function parse<Own extends Options>(

@@ -13,7 +13,7 @@ import { hashEntry } from '../../src/catalog/entry-hash.ts';
 import type { Channel } from '../../src/channel.ts';
 import type { ServerName } from '../../src/ids.ts';
 import { RemoteLauncher } from '../../src/launcher/client.ts';
-import type { Launcher } from '../../src/launcher/contract.ts';
+import type { Launcher, StderrLine } from '../../src/launcher/contract.ts';
 import { LauncherServer } from '../../src/launcher/server.ts';
 import { INSTANCE_LIMITS } from '../../src/limits.ts';
 import { SILENT_LOG } from '../../src/log.ts';
@@ -31,7 +31,8 @@ import {
 } from '../support/engine-bench.ts';
 import { EngineProxy } from '../support/engine-proxy.ts';
 import { greet, talk } from '../support/engine-talk.ts';
-import { fixture, fixtureImage, server } from '../support/fixtures.ts';
+import { fixture, fixtureImage, NO_SECRETS, server } from '../support/fixtures.ts';
+import { Inbox } from '../support/inbox.ts';
 
 const image = await fixtureImage();
 const IMAGE = { kind: 'image', reference: image } as const;
@@ -168,6 +169,40 @@ test('the launcher stops while a gateway holds an Instance: nothing hangs, nothi
 	await within(seam.bench.launcher.stop(), 'the stop of the launcher');
 	assert.deepEqual(await containersOf(seam.bench.gatewayId), []);
 	await within(channel.ended, 'the end');
+});
+
+test('stderr of a container is followed over the socket from its last lines on, without its secrets, and is known after its end', async () => {
+	const token = 'canary-of-the-seam-0123456789';
+	const secrets = { ...NO_SECRETS, environment: new Map([['token', { value: token }]]) };
+	// A line for each that comes on stdin, the secret in it in two pieces.
+	const source = `echo begun >&2; while read -r said; do printf %.12s "$TOKEN" >&2; echo "\${TOKEN#????????????} $said" >&2; done`;
+	const noisy = server('noisy', IMAGE, {
+		command: ['sh', '-c', source],
+		secrets: [{ variable: 'TOKEN', name: 'token' }],
+	});
+	await using seam = await openSeam([noisy], { launcher: { secrets } });
+	const channel = await seam.launch('noisy');
+	const told = new Inbox<StderrLine>('a line');
+	const enough = new AbortController();
+	const follow = (wish: { tail: number; follow: boolean }) =>
+		seam.remote.stderr({ ...wish, server: 'noisy' as ServerName, signal: enough.signal }, (lines) => {
+			for (const line of lines) told.push(line);
+		});
+	const following = follow({ tail: 10, follow: true });
+	const first = await told.next();
+	assert.deepEqual([first.text, first.server, first.instance], ['begun', 'noisy', channel.instance]);
+	assert.ok(Math.abs(Date.parse(first.at) - Date.now()) < 60_000, first.at);
+	for (const said of ['one', 'two']) {
+		channel.stream.write(`${said}\n`);
+		assert.equal((await told.next()).text, `[redacted] ${said}`);
+	}
+	enough.abort();
+	await within(following, 'the end of following');
+	await channel.stop('prompt');
+	const after: string[] = [];
+	const { signal } = new AbortController();
+	await seam.remote.stderr({ tail: 2, follow: false, signal }, (lines) => after.push(...lines.map(({ text }) => text)));
+	assert.deepEqual(after, ['[redacted] one', '[redacted] two']);
 });
 
 test('a gateway that goes away while it waits takes its wish along', async () => {

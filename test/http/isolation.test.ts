@@ -73,6 +73,30 @@ for (const server of ['mine', 'ours']) {
 			assert.deepEqual([launcher.launches, launcher.live.size], [2, 1]);
 		});
 
+		test('a restart has all of them at another Instance, and the one before goes when its calls have ended', async (t) => {
+			const { stack, launcher, cast } = await setUp(t);
+			const clients = [await open(stack, server), await open(stack, server)];
+			const first = await cast.of(server, 0);
+			const [busy] = clients;
+			assert.ok(busy !== undefined);
+			const answering = busy.post(call(1));
+			const { id } = await first.hear('tools/call');
+			const path = `/api/servers/${server}/restart`;
+			const restarted = await stack.send({ method: 'POST', path, headers: AUTH });
+			assert.deepEqual(JSON.parse(restarted.text), { server, count: 1 });
+			stack.later(1000);
+			assert.equal(first.instance.stopped, undefined, 'somebody waits for its answer');
+			first.say(result(id, { by: 'the one before' }));
+			assert.deepEqual((await answering).rpc, result(1, { by: 'the one before' }));
+			const after = clients.map(({ post }) => post(call(2)));
+			const second = await cast.of(server, 1);
+			for (const _ of clients) await second.answer('tools/call', { by: 'the next' });
+			for (const one of after) assert.deepEqual((await one).rpc, result(2, { by: 'the next' }));
+			stack.later(1000);
+			await first.instance.ended;
+			assert.deepEqual([launcher.launches, launcher.live.size], [2, 1]);
+		});
+
 		test('a session that ends takes its calls with it, and nobody else’s', async (t) => {
 			const { stack, launcher, cast } = await setUp(t);
 			const [leaver, stays] = [await open(stack, server), await open(stack, server)];
