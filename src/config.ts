@@ -307,6 +307,36 @@ export const SETTINGS = Object.freeze({
 		['launcher'],
 		'The image that npm packages are put on.',
 	),
+	SLIPWAY_PYTHON_IMAGE: setting(
+		z.string().default('python:3.13-slim-trixie'),
+		'`python:3.13-slim-trixie`',
+		['launcher'],
+		'The image that Python packages are put on.',
+	),
+	SLIPWAY_PYPI_INDEX: setting(
+		z
+			.url({ protocol: /^https?$/, error: 'an http or https URL' })
+			.refine(
+				(url) => new URL(url).username === '',
+				'a URL without a name and a password: SLIPWAY_PYPI_NETRC_FILE has them',
+			)
+			.optional(),
+		'PyPI',
+		['launcher'],
+		'The index that Python packages come from, as pip has it: `https://pypi.example.org/simple`. The containers that packages are resolved in must reach it.',
+	),
+	SLIPWAY_PYPI_NETRC_FILE: setting(
+		text,
+		'none',
+		['launcher'],
+		'A netrc file with the credentials for the index. It goes to the container that packages are fetched in, and into no image. The launcher must be able to read it.',
+	),
+	SLIPWAY_PYPI_WHEELS: setting(
+		text,
+		'none',
+		['launcher'],
+		'A folder of wheels that Python packages come from, and from nowhere else: no network is used then.',
+	),
 	SLIPWAY_DOCKER_SOCKET: setting(
 		z.string().startsWith('/', 'an absolute path').default('/var/run/docker.sock'),
 		'`/var/run/docker.sock`',
@@ -379,6 +409,17 @@ export interface SecretsConfig {
 	readonly keyFile: string | undefined;
 }
 
+/** Where Python packages come from, and what they are put on. */
+export interface PythonConfig {
+	readonly image: string;
+	/** Undefined: the one that pip has by default. */
+	readonly indexUrl: string | undefined;
+	/** A file with credentials for the index. */
+	readonly netrcFile: string | undefined;
+	/** Where there is one, packages come from it and from nowhere else. */
+	readonly wheelsDir: string | undefined;
+}
+
 export interface Config {
 	readonly port: number;
 	readonly address: string;
@@ -432,6 +473,7 @@ export interface Config {
 	readonly secrets: SecretsConfig;
 	readonly hostDir: string | undefined;
 	readonly nodeImage: string;
+	readonly python: PythonConfig;
 	readonly dockerSocket: string;
 	readonly gatewayId: string | undefined;
 	readonly dataDir: string;
@@ -558,6 +600,12 @@ function toConfig(values: Values, secrets: SecretsConfig['environment']): Config
 		}),
 		hostDir: values.SLIPWAY_HOST_DIR,
 		nodeImage: values.SLIPWAY_NODE_IMAGE,
+		python: Object.freeze({
+			image: values.SLIPWAY_PYTHON_IMAGE,
+			indexUrl: values.SLIPWAY_PYPI_INDEX,
+			netrcFile: values.SLIPWAY_PYPI_NETRC_FILE,
+			wheelsDir: values.SLIPWAY_PYPI_WHEELS,
+		}),
 		dockerSocket: values.SLIPWAY_DOCKER_SOCKET,
 		gatewayId: values.SLIPWAY_GATEWAY_ID,
 		dataDir: values.SLIPWAY_DATA,

@@ -246,6 +246,20 @@ export const ERRORS = Object.freeze({
 		'The server is disabled in the catalog.',
 		'Set "enabled": true in its catalog entry.',
 	),
+	SLIPWAY_SERVER_EXISTS: row(
+		409,
+		RPC_CODES.invalidParams,
+		'info',
+		'The catalog has a server of that name.',
+		'Choose another name (`--name`), or put this one in its place (`--replace`).',
+	),
+	SLIPWAY_IMPORT_REFUSED: row(
+		422,
+		RPC_CODES.invalidParams,
+		'info',
+		'That server cannot be carried over into the catalog.',
+		'See `data.reason`.',
+	),
 	SLIPWAY_GROUP_UNKNOWN: row(
 		404,
 		RPC_CODES.notFound,
@@ -544,8 +558,8 @@ export const ERRORS = Object.freeze({
 		502,
 		RPC_CODES.failed,
 		'warn',
-		'The registry has no such package or version.',
-		'Correct `npm` in the catalog entry.',
+		'There is no such package or version.',
+		'Correct `npm` or `pypi` in the catalog entry.',
 	),
 	SLIPWAY_PACKAGE_REFUSED: row(
 		502,
@@ -553,6 +567,13 @@ export const ERRORS = Object.freeze({
 		'warn',
 		'The package cannot be run as a server.',
 		'See `data.reason`.',
+	),
+	SLIPWAY_PACKAGE_CHANGED: row(
+		502,
+		RPC_CODES.failed,
+		'warn',
+		'A package is not the one that was resolved.',
+		'Somebody put another one in its place under the same version: find out who, and why. `slipway lock --update <server>` takes it as it is now.',
 	),
 	SLIPWAY_PREPARATION_FAILED: row(
 		502,
@@ -708,6 +729,22 @@ export const ERRORS = Object.freeze({
 		'error',
 		'The catalog is wrong.',
 		'Correct the place that the message names; catalog.schema.json helps an editor to.',
+	),
+
+	// What an edit of the catalog cannot do.
+	SLIPWAY_CATALOG_UNWRITABLE: row(
+		500,
+		RPC_CODES.internal,
+		'error',
+		'The catalog cannot be written.',
+		'See `data.reason`; the catalog is as it was.',
+	),
+	SLIPWAY_IMPORT_INVALID: row(
+		400,
+		RPC_CODES.invalidParams,
+		'info',
+		'The text is no configuration that can be imported.',
+		'Correct the place that the message names, or say which format it is.',
 	),
 });
 

@@ -1,5 +1,7 @@
 /** The launcher: everything that needs the Docker socket, put together. It faces no network. */
-import { loadCatalog } from './catalog/load.ts';
+import { dirname } from 'node:path';
+import type { Environment } from './catalog/import/references.ts';
+import { loadCatalog, resolveCatalogFile } from './catalog/load.ts';
 import { watchCatalog } from './catalog/watch.ts';
 import type { Config } from './config.ts';
 import { Engine } from './docker/engine.ts';
@@ -7,12 +9,14 @@ import { EgressDoor, LinkedGate } from './egress/link.ts';
 import { LocalGate } from './egress/local-gate.ts';
 import type { EgressOptions } from './launcher/egress.ts';
 import { gatewayIdOfPort } from './launcher/identity.ts';
-import { LocalLauncher } from './launcher/local.ts';
+import { LocalLauncher, type LocalLauncherOptions } from './launcher/local.ts';
 import { LauncherServer } from './launcher/server.ts';
 import type { Log } from './log.ts';
 
 export interface LauncherRoleOptions {
 	readonly config: Config;
+	/** What `${VAR}` is read from in a catalog that other programs wrote. */
+	readonly environment: Environment;
 	readonly log: Log;
 	readonly version: string;
 	/** The folder that this process runs in: what relative paths start from where nothing else says so. */
@@ -35,30 +39,22 @@ export interface LauncherRole {
  */
 export async function startLauncher({
 	config,
+	environment,
 	log,
 	version,
 	workDir,
 	socketPath,
 	egressSocketPath,
 }: LauncherRoleOptions): Promise<LauncherRole> {
-	const catalog = await loadCatalog(config.catalogPath);
+	const catalog = await loadCatalog(config.catalogPath, environment);
 	const engine = new Engine({ socketPath: config.dockerSocket, log });
 	const { egress, door } = openEgress({ socketPath, egressSocketPath, log });
 	const launcher = new LocalLauncher({
+		...(await settingsOf(config, workDir)),
 		engine,
 		log,
 		version,
 		catalog,
-		nodeImage: config.nodeImage,
-		instancesMax: config.instancesMax,
-		instancesPerServerMax: config.instancesPerServerMax,
-		startsPerMinuteMax: config.startsPerMinuteMax,
-		gatewayId: config.gatewayId,
-		fallbackGatewayId: gatewayIdOfPort(config.port),
-		hostDir: config.hostDir,
-		fallbackHostDir: workDir,
-		mountRoots: config.mountRoots,
-		secrets: config.secrets,
 		...(egress === undefined ? {} : { egress }),
 	});
 	const server = socketPath === undefined ? undefined : new LauncherServer({ launcher, socketPath, log });
@@ -68,6 +64,7 @@ export async function startLauncher({
 	await server?.start();
 	const watch = watchCatalog(config.catalogPath, {
 		current: catalog,
+		environment,
 		onCatalog: (changed) => {
 			log.info('catalog loaded', { count: changed.servers.size });
 			launcher.setCatalog(changed);
@@ -91,6 +88,27 @@ export async function startLauncher({
 			engine.stop();
 			log.info('launcher stopped');
 		},
+	};
+}
+
+/** What the settings say to a launcher, of a role or of a trial. */
+export async function settingsOf(
+	config: Config,
+	workDir: string,
+): Promise<Omit<LocalLauncherOptions, 'engine' | 'log' | 'version' | 'catalog' | 'egress'>> {
+	return {
+		nodeImage: config.nodeImage,
+		python: config.python,
+		catalogDir: dirname(await resolveCatalogFile(config.catalogPath)),
+		instancesMax: config.instancesMax,
+		instancesPerServerMax: config.instancesPerServerMax,
+		startsPerMinuteMax: config.startsPerMinuteMax,
+		gatewayId: config.gatewayId,
+		fallbackGatewayId: gatewayIdOfPort(config.port),
+		hostDir: config.hostDir,
+		fallbackHostDir: workDir,
+		mountRoots: config.mountRoots,
+		secrets: config.secrets,
 	};
 }
 

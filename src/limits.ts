@@ -357,6 +357,16 @@ export const PREPARATION_LIMITS = Object.freeze({
 	buildTimeoutMs: 10 * 60_000,
 	pullTimeoutMs: 10 * 60_000,
 	lockBytesMax: 8 * MIB,
+	/** Of the container in which Python packages are resolved and fetched: its memory, and the files that are in it. */
+	fetchMemoryBytesMax: 2048 * MIB,
+	fetchedBytesMax: 1536 * MIB,
+	/** The folder of wheels that packages are taken from without a network. */
+	wheelsBytesMax: 512 * MIB,
+	wheelsMax: 2000,
+	/** A package beside the catalog. */
+	localBytesMax: 32 * MIB,
+	localFilesMax: 2000,
+	credentialsBytesMax: 64 * KIB,
 	logTailCharsMax: 4 * KIB,
 	/** A failed preparation is tried again when someone asks, but not sooner than this. */
 	retryAfterMs: 10_000,
@@ -386,6 +396,10 @@ export const CATALOG_LIMITS = Object.freeze({
 	packageNameCharsMax: 214,
 	packageVersionCharsMax: 256,
 	imageReferenceCharsMax: 512,
+	/** Python packages that are installed with another. */
+	packagesWithMax: 32,
+	/** The name of a program of a package. */
+	binCharsMax: 128,
 	/** Words of `command` and of `args`, each. */
 	wordsMax: 128,
 	wordCharsMax: 4 * KIB,
@@ -410,6 +424,34 @@ export const CATALOG_LIMITS = Object.freeze({
 	warmMax: 16,
 	toolPatternsMax: 256,
 	toolPatternCharsMax: 128,
+});
+
+/** The catalog as programs write it. */
+export const EDIT_LIMITS = Object.freeze({
+	/** How long somebody waits while another program writes, and how often it is looked whether that is over. */
+	lockTimeoutMs: 5_000,
+	lockPollMs: 20,
+	/** Somebody who takes no lock may write at the same moment; the edit is made anew so often. */
+	triesMax: 5,
+});
+
+/** Configurations in other formats. */
+export const IMPORT_LIMITS = Object.freeze({
+	/** Those of clients that keep more than servers in theirs are several megabytes. */
+	textCharsMax: 8 * MIB,
+	/** Formats whose parsers take more time for each character. */
+	slowTextCharsMax: 2 * MIB,
+	/** Of one text: more than a catalog takes, since a person may choose among them. */
+	serversMax: 1024,
+	jsonDepthMax: 64,
+	/** Of YAML, all together as it counts them. */
+	aliasesMax: 100,
+	/** Commands in commands: `cmd /c env A=b npx …`. */
+	wrappersMax: 8,
+	wordsMax: 512,
+	wordCharsMax: 32 * KIB,
+	/** Of a name that another format gives, as it is repeated. */
+	nameCharsMax: 128,
 });
 
 /** Secrets of servers. */
@@ -577,8 +619,8 @@ export const GATEWAY_CLIENT_LIMITS = Object.freeze({
 export const CLI_LIMITS = Object.freeze({
 	/** How often the line of a step that is under way is written over. */
 	progressIntervalMs: 100,
-	/** What a server may take to be tried, its image apart. */
-	trialTimeoutMs: 90_000,
+	/** What a trial left that is that old belongs to one that was killed. */
+	trialAgeMsMax: 60 * 60_000,
 	/** How often the deadlines of a trial are looked at. */
 	trialTickMs: 200,
 	/** Pages of one list that are asked for, and tools that are shown. */
@@ -587,7 +629,10 @@ export const CLI_LIMITS = Object.freeze({
 	/** What is shown of a text that a server wrote of itself. */
 	describedCharsMax: 100,
 	/** Of a file with servers of another program. */
-	importBytesMax: 4 * MIB,
+	importBytesMax: 8 * MIB,
+	/** How long a gateway may take to serve what was written, and how often it is asked. */
+	servedWaitMs: 15_000,
+	servedPollMs: 100,
 	/** How long the containers of a server that was removed may take to let go of its volumes. */
 	volumeWaitMs: 60_000,
 	/** What `doctor` waits for a container, and for a gateway. */

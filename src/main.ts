@@ -34,6 +34,30 @@ const ROLES: Readonly<Record<Role, Pick<Verb, 'does' | 'takes'>>> = {
 };
 
 const VERBS: Readonly<Record<string, Verb>> = {
+	add: {
+		does: 'adds a server by its command line, once it was tried',
+		takes: '[--name n] -- npx -y some-server',
+		asRoot: true,
+		load: async () => (await import('./cli/add.ts')).add,
+	},
+	import: {
+		does: "adds the servers of another program's configuration",
+		takes: '<file | ->',
+		asRoot: true,
+		load: async () => (await import('./cli/import.ts')).importServers,
+	},
+	remove: {
+		does: 'removes a server from the catalog',
+		takes: '<server> [--volumes]',
+		asRoot: true,
+		load: async () => (await import('./cli/remove.ts')).remove,
+	},
+	doctor: {
+		does: 'looks whether all that Slipway needs is there',
+		takes: '[--json]',
+		asRoot: true,
+		load: async () => (await import('./cli/doctor.ts')).doctor,
+	},
 	status: {
 		does: 'what runs, what is wrong, and the next step',
 		takes: '[--json]',
@@ -177,7 +201,7 @@ function surfaceOf(stream: NodeJS.WriteStream): Surface {
 	return {
 		isTerminal: stream.isTTY === true,
 		get columns() {
-			return stream.columns ?? 80;
+			return stream.columns || 80;
 		},
 		write: (text) => void stream.write(text),
 	};

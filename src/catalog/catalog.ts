@@ -1,10 +1,24 @@
 /** The catalog as the rest of Slipway sees it: every default filled in, every unit in its name, frozen. */
 import type { ServerName } from '../ids.ts';
+import type { PypiPackage } from './pypi.ts';
 
 /** What a Server runs. */
 export type Source =
 	| { readonly kind: 'npm'; readonly name: string; readonly version: string }
+	| PypiSource
 	| { readonly kind: 'image'; readonly reference: string };
+
+/** A Python package: of the index, or a folder, wheel or script beside the catalog. */
+export type PypiSource = PypiOptions & (PypiPackage | { readonly path: string }) & { readonly kind: 'pypi' };
+
+export interface PypiOptions {
+	/** Further packages that are installed with it. */
+	readonly with?: readonly PypiPackage[];
+	/** Which of its programs runs, where it is not the one of its name. */
+	readonly bin?: string;
+	/** Whether code of packages may run while they are installed: those that there are no wheels of are built. */
+	readonly installScripts?: boolean;
+}
 
 /** A Docker volume that outlives the Instance. */
 export interface Volume {
@@ -116,6 +130,11 @@ export interface Catalog {
 	readonly servers: ReadonlyMap<ServerName, Server>;
 	/** Servers that are met as one, by the group's name. The order of members is the file's: the earlier takes precedence. */
 	readonly groups: ReadonlyMap<string, readonly ServerName[]>;
+	/**
+	 * Values of secrets, by name, of a file in a form that has them in it; in a catalog of Slipway's there are none. They are
+	 * for src/secrets alone: nothing else reads them, and no Server has them.
+	 */
+	readonly secretValues: ReadonlyMap<string, string>;
 }
 
 /**
@@ -125,12 +144,17 @@ export interface Catalog {
 export function createCatalog(
 	servers: Iterable<Server>,
 	groups: Iterable<readonly [name: string, members: readonly ServerName[]]> = [],
+	secretValues: Iterable<readonly [name: string, value: string]> = [],
 ): Catalog {
 	const serversByName = new Map<ServerName, Server>();
 	for (const server of servers) serversByName.set(server.name, freezeDeep(server));
 	const groupsByName = new Map<string, readonly ServerName[]>();
 	for (const [name, members] of groups) groupsByName.set(name, freezeDeep(members));
-	return Object.freeze({ servers: freezeMap(serversByName), groups: freezeMap(groupsByName) });
+	return Object.freeze({
+		servers: freezeMap(serversByName),
+		groups: freezeMap(groupsByName),
+		secretValues: freezeMap(new Map(secretValues)),
+	});
 }
 
 function freezeDeep<Value>(value: Value): Value {

@@ -154,6 +154,6 @@ function nearestNode(root: Node, path: Path): Node {
 	return root;
 }
 
-function keyOffset(root: Node, path: Path): number {
+export function keyOffset(root: Node, path: Path): number {
 	return findNode(root, path)?.parent?.offset ?? nearestNode(root, path).offset;
 }

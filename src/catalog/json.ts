@@ -1,5 +1,13 @@
 /** JSON as the standard has it, with the place of everything in it. */
-import { createScanner, getNodePath, type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser';
+import {
+	createScanner,
+	getNodePath,
+	getNodeValue,
+	type Node,
+	type ParseError,
+	parseTree,
+	printParseErrorCode,
+} from 'jsonc-parser';
 import { CATALOG_LIMITS } from '../limits.ts';
 import { quote } from './quote.ts';
 
@@ -17,18 +25,31 @@ export type JsonReading =
 	| { readonly kind: 'read'; readonly root: Node; readonly value: unknown }
 	| { readonly kind: 'flawed'; readonly flaws: readonly Flaw[] };
 
+/** How a text is read. */
+export interface JsonForm {
+	/** Objects and lists in each other. */
+	readonly depthMax: number;
+	/** Whether comments and trailing commas are let pass, as in the files of editors. */
+	readonly lenient: boolean;
+}
+
+const STRICT: JsonForm = Object.freeze({ depthMax: CATALOG_LIMITS.jsonDepthMax, lenient: false });
+
 /**
- * Reads a text as strict JSON: no comments, no trailing commas, no key twice in one object, no `__proto__`, no deeper
- * than CATALOG_LIMITS.jsonDepthMax. Of broken syntax the first flaw alone is told, since the others follow from it.
+ * Reads a text as JSON: no key twice in one object, no `__proto__`, no deeper than it may be; and, where it is strict, no
+ * comments and no trailing commas. Of broken syntax the first flaw alone is told, since the others follow from it.
  */
-export function readJson(text: string): JsonReading {
+export function readJson(text: string, { depthMax, lenient }: JsonForm = STRICT): JsonReading {
 	if (text.trim() === '') return flawed(0, 'the file is empty. Write at least {"servers": {}}');
-	const deep = findTooDeep(text);
-	if (deep !== undefined)
-		return flawed(deep, `more than ${CATALOG_LIMITS.jsonDepthMax} objects and lists in each other`);
+	const deep = findTooDeep(text, depthMax);
+	if (deep !== undefined) return flawed(deep, `more than ${depthMax} objects and lists in each other`);
 
 	const errors: ParseError[] = [];
-	const root = parseTree(text, errors, { disallowComments: true, allowTrailingComma: false, allowEmptyContent: false });
+	const root = parseTree(text, errors, {
+		disallowComments: !lenient,
+		allowTrailingComma: lenient,
+		allowEmptyContent: false,
+	});
 	const [error] = errors;
 	if (error !== undefined) return explainSyntax(text, error);
 	if (root === undefined) return flawed(0, 'the file is not JSON. Write at least {"servers": {}}');
@@ -36,6 +57,7 @@ export function readJson(text: string): JsonReading {
 	const flaws: Flaw[] = [];
 	collectKeyFlaws(root, flaws);
 	if (flaws.length > 0) return { kind: 'flawed', flaws };
+	if (lenient) return { kind: 'read', root, value: getNodeValue(root) };
 	try {
 		return { kind: 'read', root, value: JSON.parse(text) };
 	} catch {
@@ -55,14 +77,14 @@ function flawed(offset: number, message: string): JsonReading {
 }
 
 /** The offset of the first bracket that is too deep. The parser is recursive, so this is looked at before it runs. */
-function findTooDeep(text: string): number | undefined {
+function findTooDeep(text: string, depthMax: number): number | undefined {
 	const scanner = createScanner(text, true);
 	let depth = 0;
 	for (scanner.scan(); scanner.getTokenOffset() < text.length; scanner.scan()) {
 		const first = text[scanner.getTokenOffset()];
 		if (first === '{' || first === '[') depth++;
 		if (first === '}' || first === ']') depth--;
-		if (depth > CATALOG_LIMITS.jsonDepthMax) return scanner.getTokenOffset();
+		if (depth > depthMax) return scanner.getTokenOffset();
 	}
 	return undefined;
 }

@@ -1,14 +1,26 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Node } from 'jsonc-parser';
 import { SlipwayError } from '../errors.ts';
 import type { ServerName } from '../ids.ts';
 import { CATALOG_LIMITS } from '../limits.ts';
 import { bytesOf } from '../sizes.ts';
-import { type Catalog, createCatalog, type Resources, type Server, type Source, type ToolRules } from './catalog.ts';
-import { explainIssues, formatPath } from './explain.ts';
+import {
+	type Catalog,
+	createCatalog,
+	type PypiSource,
+	type Resources,
+	type Server,
+	type Source,
+	type ToolRules,
+} from './catalog.ts';
+import { explainIssues, formatPath, keyOffset } from './explain.ts';
+import type { Environment } from './import/references.ts';
 import { type Flaw, positionOf, readJson } from './json.ts';
-import { catalogFileSchema, REPLICAS, type ServerFile } from './schema.ts';
+import { isLocal, type PypiPackage, parsePypi } from './pypi.ts';
+import { catalogFileSchema, REPLICAS, type ServerFile, serverSchema } from './schema.ts';
+import { readServed, type Served } from './served.ts';
 import { parseNpm } from './sources.ts';
 
 const NANOS_PER_CPU = 1_000_000_000;
@@ -18,13 +30,16 @@ const MS_PER_SECOND = 1000;
 export const FILE_NAME = 'catalog.json';
 
 /**
- * The Catalog that a text says. `file` is what messages call it.
+ * The Catalog that a text says: one of Slipway's, or a file of the form `mcpServers` that clients keep. `file` is what
+ * messages call it, and `environment` what such a file's `${VAR}` is read from.
  *
  * Throws SLIPWAY_CATALOG_INVALID, whose reason lists what is wrong, each with file, line, column, place and fix.
  */
-export function parseCatalog(text: string, file: string): Catalog {
+export function parseCatalog(text: string, file: string, environment: Environment = {}): Catalog {
 	const reading = readJson(text);
 	if (reading.kind === 'flawed') return refuse(text, file, { flaws: reading.flaws, count: reading.flaws.length });
+	const served = readServed(reading.value, environment);
+	if (served !== undefined) return toCatalog(served, { text, file, root: reading.root });
 	const result = catalogFileSchema.safeParse(reading.value);
 	if (!result.success) return refuse(text, file, explainIssues(reading.root, result.error.issues));
 	const { servers, groups } = result.data;
@@ -36,9 +51,9 @@ export function parseCatalog(text: string, file: string): Catalog {
 }
 
 /** The Catalog in a file, or in the `catalog.json` of a folder. Rejects with SLIPWAY_CATALOG_INVALID. */
-export async function loadCatalog(path: string): Promise<Catalog> {
+export async function loadCatalog(path: string, environment: Environment = {}): Promise<Catalog> {
 	const { file, text } = await readCatalogText(path);
-	return parseCatalog(text, file);
+	return parseCatalog(text, file, environment);
 }
 
 /** The text that loadCatalog parses, and the file it is in. Rejects with SLIPWAY_CATALOG_INVALID. */
@@ -113,6 +128,28 @@ function formatFlaw(text: string, file: string, { offset, path, message }: Flaw)
 	return `${file}:${line}:${column}${place}: ${message}${message.endsWith('?') ? '' : '.'}`;
 }
 
+/** The Catalog of a served file, or the list of what keeps it from being one. */
+function toCatalog(
+	{ servers, problems, secretValues }: Served,
+	{ text, file, root }: { readonly text: string; readonly file: string; readonly root: Node },
+): Catalog {
+	const flaws = problems.map(({ path, message }) => ({ offset: keyOffset(root, path), path, message }));
+	const made: Server[] = [];
+	for (const { name, path, entry, loosen } of servers) {
+		const result = serverSchema.safeParse(entry);
+		if (result.success) {
+			const server = toServer(name, result.data);
+			made.push({ ...server, source: loosen(server.source) });
+		} else {
+			const issue = result.error.issues[0];
+			const message = `its ${formatPath(issue?.path ?? [])} cannot be carried over: ${issue?.message ?? ''}`;
+			flaws.push({ offset: keyOffset(root, path), path, message });
+		}
+	}
+	if (flaws.length > 0) return refuse(text, file, { flaws, count: flaws.length });
+	return createCatalog(made, [], secretValues);
+}
+
 function toServer(name: string, entry: ServerFile): Server {
 	const [uid = 0, gid = uid] = entry.user.split(':').map(Number);
 	return {
@@ -160,11 +197,33 @@ function toTools(file: NonNullable<ServerFile['tools']>): ToolRules {
 	};
 }
 
-function toSource({ npm, image }: ServerFile): Source {
+function toSource(entry: ServerFile): Source {
+	const { npm, pypi, image } = entry;
 	if (image !== undefined) return { kind: 'image', reference: image };
+	if (pypi !== undefined) return toPypi(pypi, entry);
 	const found = npm === undefined ? undefined : parseNpm(npm);
-	if (found === undefined) throw new Error('unreachable: the schema lets exactly one valid source pass');
+	if (found === undefined) throw unreachable();
 	return { kind: 'npm', ...found };
+}
+
+function toPypi(pypi: string, { with: others, bin, installScripts }: ServerFile): PypiSource {
+	return {
+		kind: 'pypi',
+		...(isLocal(pypi) ? { path: pypi } : pythonPackage(pypi)),
+		...(others === undefined || others.length === 0 ? {} : { with: others.map((other) => pythonPackage(other)) }),
+		...(bin === undefined ? {} : { bin }),
+		...(installScripts === true ? { installScripts } : {}),
+	};
+}
+
+function pythonPackage(text: string): PypiPackage {
+	const found = parsePypi(text);
+	if (found === undefined) throw unreachable();
+	return found;
+}
+
+function unreachable(): Error {
+	return new Error('unreachable: the schema lets exactly one valid source pass');
 }
 
 function toResources({ memory, cpus, pids, tmp, shm }: ServerFile['resources']): Resources {

@@ -17,6 +17,7 @@ import {
 } from '../limits.ts';
 import { EGRESS_PATTERN, explainEgress } from './egress.ts';
 import { explainMountSource, explainTarget, isAtOrBelow } from './paths.ts';
+import { explainLocal, explainPypi, isLocal, PYPI_PATTERNS, parsePypi } from './pypi.ts';
 import { quote } from './quote.ts';
 import { explainVariable, SECRET_FILE_PATTERN, SECRET_FILES } from './secrets.ts';
 import { explainImage, explainNpm, IMAGE_PATTERN, NPM_PATTERN, parseNpm } from './sources.ts';
@@ -161,6 +162,37 @@ const serverShape = {
 		.refine((value) => parseNpm(value) !== undefined, { error: (issue) => explainNpm(String(issue.input)) })
 		.meta({ pattern: NPM_PATTERN.source, examples: ['@modelcontextprotocol/server-everything@2026.8.31'] })
 		.describe('The npm package to run, with its exact version: "name@version" or "@scope/name@version".')
+		.optional(),
+	pypi: text(CATALOG_LIMITS.pathCharsMax)
+		.superRefine((value, context) =>
+			complain(context, isLocal(value) ? explainLocal(value) : explainRequirement(value)),
+		)
+		.meta({ pattern: PYPI_PATTERNS.source, examples: ['mcp-server-time==2026.8.31', './servers/own.py'] })
+		.describe(
+			'The Python package to run, with its exact version: "name==version" or "name[extra]==version"; or a folder, wheel or script beside this file, as in "./servers/own.py".',
+		)
+		.optional(),
+	with: z
+		.array(
+			text(CATALOG_LIMITS.pathCharsMax)
+				.superRefine((value, context) => complain(context, explainRequirement(value)))
+				.meta({ pattern: PYPI_PATTERNS.with }),
+		)
+		.max(CATALOG_LIMITS.packagesWithMax)
+		.describe('Python packages that are installed with the one in "pypi", each as "name==version".')
+		.optional(),
+	bin: text(CATALOG_LIMITS.binCharsMax)
+		.regex(
+			/^[A-Za-z0-9_][A-Za-z0-9._-]*$/,
+			'is not the name of a program. Write one that the package brings: letters, digits, "_", "." and "-"',
+		)
+		.describe('Which program of the package runs, where it is not the one that is named as the package.')
+		.optional(),
+	installScripts: z
+		.boolean()
+		.describe(
+			'Whether code of packages may run while they are installed. Without it none does, and a Python package needs to have a wheel.',
+		)
 		.optional(),
 	image: text(CATALOG_LIMITS.imageReferenceCharsMax)
 		.regex(IMAGE_PATTERN, { error: (issue) => explainImage(String(issue.input)) })
@@ -325,8 +357,8 @@ export const serverSchema = z
 		complainSecrets(context, entry);
 	})
 	.meta({
-		oneOf: [{ required: ['npm'] }, { required: ['image'] }],
-		dependentRequired: { command: ['image'], replicas: ['isolation'] },
+		oneOf: [{ required: ['npm'] }, { required: ['pypi'] }, { required: ['image'] }],
+		dependentRequired: { command: ['image'], with: ['pypi'], replicas: ['isolation'] },
 		dependentSchemas: {
 			replicas: { properties: { isolation: { const: 'shared', description: 'What goes with replicas.' } } },
 		},
@@ -417,15 +449,27 @@ function complainCount(context: z.RefinementCtx, value: object, countMax: number
 	if (count > countMax) complain(context, `has ${count} entries. Keep at most ${countMax}`);
 }
 
-function complainSource(context: z.RefinementCtx, { npm, image, command }: ServerFile): void {
-	if (npm !== undefined && image !== undefined) {
-		complain(context, 'has both "npm" and "image". Keep one of them', ['image']);
-	} else if (npm === undefined && image === undefined) {
-		complain(context, 'names nothing to run. Add "npm": "name@version" or "image": "name:tag"');
-	}
-	if (npm !== undefined && image === undefined && command !== undefined) {
+function explainRequirement(value: string): string | undefined {
+	return parsePypi(value) === undefined ? explainPypi(value) : undefined;
+}
+
+function complainSource(context: z.RefinementCtx, entry: ServerFile): void {
+	const [first, second] = (['npm', 'pypi', 'image'] as const).filter((field) => entry[field] !== undefined);
+	if (first === undefined) {
+		complain(
+			context,
+			'names nothing to run. Add "npm": "name@version", "pypi": "name==version" or "image": "name:tag"',
+		);
+	} else if (second !== undefined) {
+		complain(context, `has both "${first}" and "${second}". Keep one of them`, [second]);
+	} else if (first === 'image') {
+		for (const field of ['bin', 'installScripts'] as const)
+			if (entry[field] !== undefined) complain(context, 'goes with a package only. Remove it', [field]);
+	} else if (entry.command !== undefined) {
 		complain(context, 'goes with "image" only. Put what the package is to be told in "args"', ['command']);
 	}
+	if (first !== undefined && first !== 'pypi' && entry.with !== undefined)
+		complain(context, 'goes with "pypi" only. Remove it', ['with']);
 }
 
 function complainReplicas(context: z.RefinementCtx, { isolation, replicas }: ServerFile): void {

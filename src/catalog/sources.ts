@@ -61,3 +61,35 @@ export function explainImage(text: string): string {
 	const what = found[2] === undefined ? `${quote(text)} names no tag or digest` : `the tag "latest" moves`;
 	return `${what}. Name a tag other than latest, or a digest, as in "${found[1] ?? ''}:1.2.3" or "…@sha256:<64 hex digits>"`;
 }
+
+/** Whether the text is the name of an npm package. */
+export function isNpmName(text: string): boolean {
+	return PACKAGE_NAME_PATTERN.test(text) && text.length <= CATALOG_LIMITS.packageNameCharsMax;
+}
+
+/** Whether the text is a version, a range or a tag of a package of the npm registry, and nothing else that npm would read. */
+export function isNpmVersion(text: string): boolean {
+	return (
+		/^[\^~<>=]*[A-Za-z0-9][A-Za-z0-9.+*^~<>=| -]*$|^\*$/.test(text) &&
+		text.length <= CATALOG_LIMITS.packageVersionCharsMax
+	);
+}
+
+/** Whether the text names a package of PyPI: perhaps with extras, and with versions. Markers, URLs and options it has none. */
+export function isPypiRequirement(text: string): boolean {
+	return (
+		text.length <= CATALOG_LIMITS.packageNameCharsMax + CATALOG_LIMITS.packageVersionCharsMax &&
+		/^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?:\[[A-Za-z0-9._, -]*\])?(?:\s*(?:==|>=|<=|~=|!=|<|>)\s*[A-Za-z0-9.*+!_-]+(?:\s*,\s*(?:==|>=|<=|~=|!=|<|>)\s*[A-Za-z0-9.*+!_-]+)*)?$/.test(
+			text,
+		)
+	);
+}
+
+/** The parts of a reference to an image; undefined when the text is none. */
+export function parseImage(
+	text: string,
+): { readonly repository: string; readonly tag?: string; readonly digest?: string } | undefined {
+	const [, repository, tag, digest] = ANY_IMAGE_PATTERN.exec(text) ?? [];
+	if (repository === undefined || text.length > CATALOG_LIMITS.imageReferenceCharsMax) return undefined;
+	return { repository, ...(tag === undefined ? {} : { tag }), ...(digest === undefined ? {} : { digest }) };
+}

@@ -5,6 +5,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
 import { CATALOG_LIMITS } from '../limits.ts';
 import type { Catalog } from './catalog.ts';
+import type { Environment } from './import/references.ts';
 import { FILE_NAME, parseCatalog, readCatalogText, resolveCatalogFile } from './load.ts';
 
 export interface WatchHandlers {
@@ -13,6 +14,8 @@ export interface WatchHandlers {
 	 * lost between the first load and the watch. Without it a file that can be read is taken as known as it is now.
 	 */
 	readonly current?: Catalog;
+	/** What `${VAR}` is read from in a file that other programs wrote. */
+	readonly environment?: Environment;
 	/** The file was changed and is a catalog. */
 	readonly onCatalog: (catalog: Catalog) => void;
 	/** The file was changed and is none, or it is gone: SLIPWAY_CATALOG_INVALID. The last good one goes on. */
@@ -79,8 +82,8 @@ class CatalogWatcher {
 			const state = statSync(file);
 			if (!state.isFile() || state.size > CATALOG_LIMITS.fileBytesMax) return undefined;
 			const text = new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file));
-			const { current } = this.#handlers;
-			return current === undefined || isSame(parseCatalog(text, file), current) ? { text } : undefined;
+			const { current, environment } = this.#handlers;
+			return current === undefined || isSame(parseCatalog(text, file, environment), current) ? { text } : undefined;
 		} catch {
 			return undefined;
 		}
@@ -141,7 +144,7 @@ class CatalogWatcher {
 			this.#handlers.onProblem(new SlipwayError('SLIPWAY_CATALOG_INVALID', { reason: content.problem }));
 			return;
 		}
-		const result = tryParse(content.text, file);
+		const result = tryParse(() => parseCatalog(content.text, file, this.#handlers.environment));
 		if (result instanceof SlipwayError) this.#handlers.onProblem(result);
 		else this.#handlers.onCatalog(result);
 	}
@@ -157,9 +160,9 @@ async function readContent(path: string): Promise<{ readonly content: Content; r
 	}
 }
 
-function tryParse(text: string, file: string): Catalog | SlipwayError {
+function tryParse(parse: () => Catalog): Catalog | SlipwayError {
 	try {
-		return parseCatalog(text, file);
+		return parse();
 	} catch (error) {
 		return toSlipwayError(error);
 	}
@@ -176,5 +179,6 @@ async function signatureOf(path: string): Promise<string> {
 }
 
 function isSame(one: Catalog, other: Catalog): boolean {
-	return isDeepStrictEqual([[...one.servers], [...one.groups]], [[...other.servers], [...other.groups]]);
+	const parts = ({ servers, groups, secretValues }: Catalog) => [[...servers], [...groups], [...secretValues]];
+	return isDeepStrictEqual(parts(one), parts(other));
 }

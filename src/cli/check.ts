@@ -13,7 +13,7 @@ export const check = defineVerb({
 	run: async ({ values, positionals }, { environment, print }) => {
 		const path = positionals[0] ?? readConfig(environment).catalogPath;
 		try {
-			const { servers, groups } = await loadCatalog(path);
+			const { servers, groups } = await loadCatalog(path, environment);
 			const found = {
 				servers: [...servers.keys()],
 				...(groups.size === 0 ? {} : { groups: [...groups.keys()] }),

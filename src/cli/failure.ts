@@ -30,7 +30,8 @@ export function failureOf(error: SlipwayError): object {
 	return { error: { code, message, ...details, nextStep: nextSteps(error).join('\n') } };
 }
 
-function nextSteps(error: SlipwayError): readonly string[] {
+/** What to do, in lines. */
+export function nextSteps(error: SlipwayError): readonly string[] {
 	return error instanceof Failure ? error.hints : [error.row.nextStep];
 }
 

@@ -79,7 +79,7 @@ interface RoleContext {
 
 async function startRole(role: RoleName, context: RoleContext): Promise<void> {
 	const { config, log, invocation, parts, socketPath, egressSocketPath } = context;
-	const { version, workDir } = invocation;
+	const { version, workDir, environment } = invocation;
 	if (role === 'egress') return void parts.push(await startEgress({ socketPath, log, version }));
 	if (role === 'gateway') {
 		const launcher = new RemoteLauncher({ socketPath, log });
@@ -89,6 +89,7 @@ async function startRole(role: RoleName, context: RoleContext): Promise<void> {
 	}
 	const started = await startLauncher({
 		config,
+		environment,
 		log,
 		version,
 		workDir,

@@ -1,4 +1,5 @@
 /** What people see: colours where there is a terminal to show them, progress, tables, durations. */
+import { createInterface } from 'node:readline';
 import { styleText } from 'node:util';
 import { CLI_LIMITS } from '../limits.ts';
 import type { Invocation, Surface } from './invocation.ts';
@@ -42,6 +43,31 @@ export function formatTable(rows: readonly (readonly string[])[]): string {
 				.trimEnd(),
 		)
 		.join('\n');
+}
+
+/**
+ * Asks a person for a yes. Nothing but Enter is one.
+ *
+ * @throws as `stopping` says
+ */
+export async function confirm(
+	{ err, input, stopping }: Pick<Invocation, 'err' | 'input' | 'stopping'>,
+	question: string,
+): Promise<boolean> {
+	err.write(`${question} [Y/n] `);
+	const lines = createInterface({ input: input() });
+	const { promise, resolve, reject } = Promise.withResolvers<string>();
+	const abort = (): void => reject(stopping.reason);
+	stopping.addEventListener('abort', abort, { once: true });
+	lines.once('line', resolve);
+	lines.once('close', () => resolve('n'));
+	try {
+		stopping.throwIfAborted();
+		return /^(?:y|yes|)$/i.test((await promise).trim());
+	} finally {
+		stopping.removeEventListener('abort', abort);
+		lines.close();
+	}
 }
 
 const FRAMES = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'] as const;

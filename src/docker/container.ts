@@ -172,10 +172,10 @@ export class ContainerChannel implements Channel {
 		this.server = spec.server;
 		this.instance = spec.instance;
 		this.spec = spec.entryHash;
-		this.#stderr = new StderrRing(
-			STDIO_LIMITS.stderrRingBytesMax,
-			spec.secrets.map(({ value }) => value),
-		);
+		this.#stderr = new StderrRing(STDIO_LIMITS.stderrRingBytesMax, [
+			...spec.secrets.map(({ value }) => value),
+			...(spec.hidden ?? []),
+		]);
 		this.#engine = engine;
 		this.#oomWatch = oomWatch;
 		this.#socket = socket;

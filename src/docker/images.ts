@@ -126,3 +126,10 @@ function readProgress(line: string, onText: (text: string) => void): void {
 	if ('error' in message) throw new ProgressError(String(message.error));
 	if ('stream' in message) onText(String(message.stream));
 }
+
+/** The image of that name by the digest that its registry has for it; undefined for one that came from no registry. */
+export async function digestOf(engine: Engine, reference: string): Promise<string | undefined> {
+	const found = await engine.callIfThere((docker) => docker.getImage(reference).inspect());
+	const repository = reference.replace(/@.*$|:[^:/]*$/, '');
+	return found?.RepoDigests?.find((digest) => digest.startsWith(`${repository}@`));
+}

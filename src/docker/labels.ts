@@ -16,6 +16,8 @@ export const LABELS = Object.freeze({
 	package: 'dev.slipway.package',
 	/** On images: the registry's integrity of the package. */
 	integrity: 'dev.slipway.integrity',
+	/** On what a build leaves of its first stage: the hash of what the image is made of. */
+	stage: 'dev.slipway.stage',
 	/** On images: the hash of the lock file, which has the integrity of every dependency. */
 	lock: 'dev.slipway.lock',
 });

@@ -65,7 +65,6 @@ export async function ensureNpmImage(
 			context,
 			files: { ...template, 'package.json': manifest, 'package-lock.json': lock },
 			labels: {
-				[LABELS.gateway]: context.gateway,
 				[LABELS.source]: source,
 				[LABELS.package]: `${wanted.name}@${wanted.version}`,
 				[LABELS.integrity]: integrity,

@@ -11,6 +11,7 @@ import { SlipwayError } from '../errors.ts';
 import type { InstanceId, ServerName } from '../ids.ts';
 import { PREPARATION_LIMITS } from '../limits.ts';
 import type { ContainerDependencies } from './container.ts';
+import type { Engine } from './engine.ts';
 import { followProgress, inspectImage, type PreparedImage, ProgressError } from './images.ts';
 import { LABELS } from './labels.ts';
 import { type RunResult, runOnce } from './run-once.ts';
@@ -20,6 +21,8 @@ const MIB = 1024 * 1024;
 
 export interface PackageContext {
 	readonly gateway: string;
+	/** Whose the image is, where that is another deployment: a trial makes it for the one that serves it afterwards. */
+	readonly owner?: string;
 	readonly boot: string;
 	/** The books of what is ours and alive; what is in them is not swept. */
 	readonly books: Set<string>;
@@ -53,6 +56,13 @@ export async function findBySource(
 	return reference === undefined ? undefined : inspectImage(engine, reference, LABELS.integrity);
 }
 
+/** The packages, as their images' labels name them, that the engine has images of. */
+export async function listPackages(engine: Engine): Promise<ReadonlySet<string>> {
+	const filters = JSON.stringify({ label: [LABELS.package] });
+	const images = await engine.call((docker) => docker.listImages({ filters }));
+	return new Set(images.flatMap(({ Labels }) => Labels?.[LABELS.package] ?? []));
+}
+
 export interface ResolveOptions {
 	/** The image that the package manager is in. */
 	readonly baseId: string;
@@ -82,16 +92,29 @@ export async function runResolver(
 		.finally(() => context.books.delete(spec.instance));
 }
 
+export interface ResolverInput {
+	readonly baseId: string;
+	readonly command: readonly string[];
+	readonly context: PackageContext;
+	/** Without one it has the engine's own. */
+	readonly network?: 'none';
+	/** Of its memory, and of its /tmp, which is in it. */
+	readonly memoryBytes?: number;
+	readonly tmpBytes?: number;
+	/** Values that are not shown of what it writes. */
+	readonly hidden?: readonly Buffer[];
+}
+
 /** As hardened as a server's container, but for the network that it is there to use. */
-function resolverSpec({
+export function resolverSpec({
 	baseId,
 	command,
 	context,
-}: {
-	baseId: string;
-	command: readonly string[];
-	context: PackageContext;
-}): ContainerSpec {
+	network,
+	memoryBytes = 1024 * MIB,
+	tmpBytes = 512 * MIB,
+	hidden,
+}: ResolverInput): ContainerSpec {
 	const instance = randomUUID() as InstanceId;
 	const server = 'slipway-resolver' as ServerName;
 	return {
@@ -101,6 +124,7 @@ function resolverSpec({
 		containerName: `slipway-resolver-${instance.slice(0, 8)}`,
 		hostFolders: {},
 		secrets: [],
+		...(hidden === undefined ? {} : { hidden }),
 		body: {
 			...stdio(),
 			Image: baseId,
@@ -116,13 +140,13 @@ function resolverSpec({
 			},
 			HostConfig: {
 				...confinement(),
-				NetworkMode: 'bridge',
+				NetworkMode: network ?? 'bridge',
 				IpcMode: 'none',
-				Memory: 1024 * MIB,
-				MemorySwap: 1024 * MIB,
+				Memory: memoryBytes,
+				MemorySwap: memoryBytes,
 				NanoCpus: 2e9,
 				PidsLimit: 256,
-				Tmpfs: { '/tmp': tmpfsOptions(512 * MIB) },
+				Tmpfs: { '/tmp': tmpfsOptions(tmpBytes) },
 			},
 		},
 	};
@@ -138,30 +162,47 @@ export interface BuildInput {
 	readonly labels: Readonly<Record<string, string>>;
 }
 
+/** Builds an image of a few files. Throws as buildFrom does. */
+export async function buildPackage(
+	dependencies: ContainerDependencies,
+	{ files, ...input }: BuildInput,
+): Promise<void> {
+	const tar = pack();
+	for (const [name, content] of Object.entries(files)) tar.entry({ name, mode: 0o644, mtime: new Date(0) }, content);
+	tar.finalize();
+	return buildFrom(dependencies, { ...input, tar: Readable.from([await buffer(tar)]) });
+}
+
+export interface BuildFromInput extends Omit<BuildInput, 'files'> {
+	/** What is built of: a tar, that may still be on its way. */
+	readonly tar: Readable;
+	/** Beside BASE. */
+	readonly buildArguments?: Readonly<Record<string, string>>;
+	/** Without one it has the engine's own. */
+	readonly network?: 'none';
+}
+
 /**
  * Builds an image with the engine's own builder, which needs no session with a client, and whose log a person can read.
  *
  * @throws SlipwayError SLIPWAY_PACKAGE_REFUSED when the build says `slipway: <reason>`, SLIPWAY_PREPARATION_FAILED
  */
-export async function buildPackage(
+export async function buildFrom(
 	{ engine }: ContainerDependencies,
-	{ reference, baseId, what, context, files, labels }: BuildInput,
+	{ reference, baseId, what, context, labels, tar, buildArguments, network }: BuildFromInput,
 ): Promise<void> {
-	const tar = pack();
-	for (const [name, content] of Object.entries(files)) tar.entry({ name, mode: 0o644, mtime: new Date(0) }, content);
-	tar.finalize();
-	const buildContext = Readable.from([await buffer(tar)]);
 	const timeoutMs = PREPARATION_LIMITS.buildTimeoutMs;
 	let log = '';
 	try {
 		const stream = await engine.stream(
 			(docker) =>
-				docker.buildImage(buildContext, {
+				docker.buildImage(tar, {
 					t: reference,
-					buildargs: { BASE: baseId },
-					labels,
+					buildargs: { BASE: baseId, ...buildArguments },
+					labels: { ...labels, [LABELS.gateway]: context.owner ?? context.gateway },
 					rm: true,
 					forcerm: true,
+					...(network === undefined ? {} : { networkmode: network }),
 				}),
 			{ timeoutMs, signal: context.signal },
 		);

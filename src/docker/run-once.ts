@@ -1,4 +1,6 @@
 /** A container that runs to its end for what it prints: used to prepare images, never for a server. */
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import type { ContainerDependencies } from './container.ts';
 import { startContainer } from './container.ts';
 import type { ContainerSpec } from './spec.ts';
@@ -8,6 +10,41 @@ export interface RunResult {
 	readonly exitCode: number | undefined;
 	readonly stdout: string;
 	readonly stderr: string;
+}
+
+export interface Conversation<T> {
+	/** What it is given on its stdin. */
+	readonly stdin: Readable;
+	/** Reads what it prints, to its end or for as long as there is something to learn from it. */
+	readonly read: (stdout: Readable) => Promise<T>;
+	readonly signal: AbortSignal;
+}
+
+/** Runs a container that is told something first, and resolves when it is gone. It is ended when `read` is done. */
+export async function converse<T>(
+	dependencies: ContainerDependencies,
+	spec: ContainerSpec,
+	{ stdin, read, signal }: Conversation<T>,
+): Promise<{ readonly value: T; readonly exitCode: number | undefined; readonly stderr: string }> {
+	const channel = await startContainer(dependencies, spec, signal);
+	const stop = (): void => void channel.stop('prompt');
+	signal.addEventListener('abort', stop, { once: true });
+	try {
+		// One that ended before it had read all of it says why on its stderr.
+		const told = pipeline(stdin, channel.stream).catch((error: unknown) => {
+			if (!channel.stream.destroyed) throw error;
+		});
+		const [value] = await Promise.all([read(channel.stream), told]);
+		const over = channel.stream.readableEnded ? undefined : channel.stop('prompt');
+		const { exitCode, stderr } = await channel.ended;
+		await over;
+		signal.throwIfAborted();
+		return { value, exitCode, stderr };
+	} finally {
+		signal.removeEventListener('abort', stop);
+		stdin.destroy();
+		await channel.stop('prompt');
+	}
 }
 
 /** Runs a container with nothing on its stdin, and resolves when it is gone. At most `stdoutBytesMax` are kept. */

@@ -5,6 +5,8 @@ import type { Engine } from './engine.ts';
 export interface Self {
 	/** The name of the container, without a slash. Unique on its engine. */
 	readonly containerName: string;
+	/** `sha256:…`, of the image that it was made of. */
+	readonly imageId: string;
 	/** The project's name and its folder on the host, where compose made the container. */
 	readonly compose?: { readonly project: string; readonly folder: string };
 }
@@ -19,6 +21,7 @@ export async function inspectSelf(engine: Engine): Promise<Self | undefined> {
 	const folder = found.Config.Labels['com.docker.compose.project.working_dir'];
 	return {
 		containerName: found.Name.replace(/^\//, ''),
+		imageId: found.Image,
 		// Images that compose built carry the project's label too, and `docker run` passes it on; the folder's they do not.
 		...(project === undefined || folder === undefined ? {} : { compose: { project, folder } }),
 	};

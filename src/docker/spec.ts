@@ -71,6 +71,8 @@ export interface ContainerSpec {
 	readonly body: ContainerCreateOptions & { readonly HostConfig: HostConfig };
 	/** What its entry point waits for on stdin. Nothing of the values is in the body. */
 	readonly secrets: readonly Delivered[];
+	/** Further values that are not shown of what it writes. */
+	readonly hidden?: readonly Buffer[];
 }
 
 /** The hash of everything in a body that is not a label: two Instances with the same hash are alike. */

@@ -11,12 +11,13 @@ import { type Fingerprints, fingerprintsOf } from '../catalog/difference.ts';
 import { hashEntry } from '../catalog/entry-hash.ts';
 import { resolveMount } from '../catalog/mounts.ts';
 import type { Channel } from '../channel.ts';
-import type { SecretsConfig } from '../config.ts';
+import type { PythonConfig, SecretsConfig } from '../config.ts';
 import { type ContainerChannel, type ContainerDependencies, startContainer } from '../docker/container.ts';
 import { type Engine, explainRefusal } from '../docker/engine.ts';
 import { ensureImage, type PreparedImage } from '../docker/images.ts';
 import { ensureNpmImage } from '../docker/npm-image.ts';
 import { OomWatch } from '../docker/oom-watch.ts';
+import { ensurePypiImage } from '../docker/pypi-image.ts';
 import { buildSpec, type MountVolume } from '../docker/spec.ts';
 import { sweep } from '../docker/sweep.ts';
 import { ensureRootVolume, ensureVolumes } from '../docker/volumes.ts';
@@ -47,6 +48,11 @@ export interface LocalLauncherOptions extends IdentityOptions {
 	readonly version: string;
 	readonly catalog: Catalog;
 	readonly nodeImage: string;
+	readonly python: PythonConfig;
+	/** The folder of the catalog, which packages that are beside it are below. Absent: there are none. */
+	readonly catalogDir?: string;
+	/** The deployment that images are made for, where that is another one. */
+	readonly imagesOf?: string;
 	readonly instancesMax: number;
 	/** Absent: no fewer than of all together. */
 	readonly instancesPerServerMax?: number;
@@ -315,17 +321,15 @@ export class LocalLauncher implements Launcher {
 	}
 
 	async #prepare(source: Source, context: PreparationContext): Promise<PreparedImage> {
-		const { engine, nodeImage } = this.#options;
+		const { engine, nodeImage, python, catalogDir, imagesOf } = this.#options;
 		engine.assertReachable();
 		if (source.kind === 'image') return ensureImage(engine, source.reference, context);
 		const { gateway } = await this.#identityNow();
-		return ensureNpmImage(this.#dependencies(), source, {
-			...context,
-			gateway,
-			boot: this.#boot,
-			nodeImage,
-			books: this.#books,
-		});
+		const owner = imagesOf === undefined ? {} : { owner: imagesOf };
+		const ours = { ...context, ...owner, gateway, boot: this.#boot, books: this.#books };
+		return source.kind === 'pypi'
+			? ensurePypiImage(this.#dependencies(), source, { ...ours, python, catalogDir })
+			: ensureNpmImage(this.#dependencies(), source, { ...ours, nodeImage });
 	}
 
 	#identityNow(): Promise<Identity> {

@@ -6,6 +6,7 @@
  * - A failure is remembered and told at once to whoever asks within retryAfterMs: no retry storm.
  */
 import type { Server, Source } from '../catalog/catalog.ts';
+import { writePypi } from '../catalog/pypi.ts';
 import type { PreparedImage } from '../docker/images.ts';
 import { SlipwayError, toErrorRecord, toSlipwayError } from '../errors.ts';
 import { PREPARATION_LIMITS } from '../limits.ts';
@@ -154,11 +155,19 @@ export class Preparations {
 
 /** What a source is called among people. */
 export function describeSource(source: Source): string {
-	return source.kind === 'npm' ? `npm ${source.name}@${source.version}` : `image ${source.reference}`;
+	switch (source.kind) {
+		case 'npm':
+			return `npm ${source.name}@${source.version}`;
+		case 'pypi':
+			return `pypi ${'path' in source ? source.path : writePypi(source)}`;
+		case 'image':
+			return `image ${source.reference}`;
+	}
 }
 
+/** Two of one name may differ in what is installed with them, and in what of them runs. */
 function keyOf(source: Source): string {
-	return describeSource(source);
+	return JSON.stringify(source);
 }
 
 /** A failure for want of the engine says nothing of the image: it is old as soon as somebody asks again. */

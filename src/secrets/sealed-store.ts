@@ -119,6 +119,13 @@ function assertName(name: string): void {
 	});
 }
 
+/** Whether the operator has given the store a key, right or wrong. */
+export function hasSealingKey(keyFile: string | undefined): boolean {
+	if (keyFile === undefined) return false;
+	const content = readSmallFile(keyFile, KEY_TEXT_BYTES_MAX);
+	return typeof content === 'string' || content.bytes.length > 0;
+}
+
 /** The key, or a sentence about why there is none. */
 function readKey(keyFile: string | undefined): Buffer | string {
 	if (keyFile === undefined) return 'SLIPWAY_SECRETS_KEY_FILE is not set.';

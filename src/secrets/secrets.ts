@@ -11,7 +11,7 @@ import { SlipwayError } from '../errors.ts';
 import { SECRET_LIMITS } from '../limits.ts';
 import type { Delivered } from './delivery.ts';
 import { findSecret } from './sources.ts';
-import { type Finding, MISSING } from './value.ts';
+import { examineValue, type Finding, MISSING } from './value.ts';
 
 /** What one Instance is given. */
 export interface ServerSecrets {
@@ -36,6 +36,8 @@ export class Secrets {
 	/** Of the values that are known now. */
 	#fingerprints = new WeakMap<Server, string>();
 	#poll: NodeJS.Timeout | undefined;
+	/** Those of a catalog file that has them in it, in a form of other programs: whoever names that file means these. */
+	#inCatalog: Catalog['secretValues'] = new Map();
 
 	constructor(options: SecretsOptions) {
 		this.#options = options;
@@ -51,7 +53,8 @@ export class Secrets {
 		clearInterval(this.#poll);
 	}
 
-	setCatalog({ servers }: Catalog): void {
+	setCatalog({ servers, secretValues }: Catalog): void {
+		this.#inCatalog = secretValues;
 		const names = new Set([...servers.values()].flatMap(({ secrets }) => secrets.map(({ name }) => name)));
 		for (const name of this.#known.keys()) if (!names.has(name)) this.#known.delete(name);
 		this.#look(names);
@@ -107,11 +110,16 @@ export class Secrets {
 		return { delivered, fingerprint: this.fingerprint(server) ?? '' };
 	}
 
+	#find(name: string): Finding {
+		const value = this.#inCatalog.get(name);
+		return value === undefined ? findSecret(this.#options.sources, name) : examineValue(name, Buffer.from(value));
+	}
+
 	#look(names: Iterable<string>): void {
 		let changed = false;
 		for (const name of [...names]) {
 			const known = this.#known.get(name);
-			const finding = findSecret(this.#options.sources, name);
+			const finding = this.#find(name);
 			if (known !== undefined && isSame(known, finding)) continue;
 			this.#known.set(name, finding);
 			changed = true;

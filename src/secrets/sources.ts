@@ -5,6 +5,8 @@
  * 1. the launcher's environment: SLIPWAY_SECRET_<NAME>, or the file that SLIPWAY_SECRET_<NAME>_FILE names
  * 2. a file of that name in one of the folders, in their order
  * 3. the encrypted store
+ *
+ * Before all of these comes a catalog file in a form that has values in it (secrets.ts).
  */
 import { join } from 'node:path';
 import type { SecretsConfig } from '../config.ts';

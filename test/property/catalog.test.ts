@@ -4,6 +4,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import fc from 'fast-check';
 import { parseCatalog } from '../../src/catalog/load.ts';
 import { resolveMount } from '../../src/catalog/mounts.ts';
+import { writePypi } from '../../src/catalog/pypi.ts';
 import { catalogJsonSchema } from '../../src/catalog/schema.ts';
 import { SlipwayError } from '../../src/errors.ts';
 import type { ServerName } from '../../src/ids.ts';
@@ -177,6 +178,23 @@ const packageEntry = fc.record(
 	},
 	{ requiredKeys: ['npm'] },
 );
+const pythonName = fc.stringMatching(/^[a-z0-9]{1,9}(-[a-z0-9]{1,9})?$/);
+const pythonVersion = fc.stringMatching(/^[1-9][0-9]{0,3}(\.[1-9][0-9]{0,3}){0,3}((a|b|rc)[1-9])?(\.post[1-9])?$/);
+const pythonPackage = fc.tuple(pythonName, pythonVersion).map((parts) => parts.join('=='));
+const pythonEntry = fc.record(
+	{
+		pypi: fc.oneof(
+			pythonPackage,
+			fc.tuple(pythonName, pythonName, pythonVersion).map(([name, extra, said]) => `${name}[${extra}]==${said}`),
+			fc.stringMatching(/^\.\/[a-z]{1,9}(\/[a-z]{1,9}){0,2}(\.py|\.whl)?$/),
+		),
+		with: fc.array(pythonPackage, { minLength: 1, maxLength: 3 }),
+		bin: fc.stringMatching(/^[a-z][a-z_-]{0,9}$/),
+		installScripts: fc.constant(true),
+		...options,
+	},
+	{ requiredKeys: ['pypi'] },
+);
 const imageEntry = fc.record(
 	{
 		image: fc
@@ -194,7 +212,7 @@ const imageEntry = fc.record(
 	{ requiredKeys: ['image'] },
 );
 const catalogFile = fc
-	.dictionary(serverName, withReplicas(fc.oneof(packageEntry, imageEntry)), { maxKeys: 5 })
+	.dictionary(serverName, withReplicas(fc.oneof(packageEntry, pythonEntry, imageEntry)), { maxKeys: 5 })
 	.chain((servers) => {
 		const names = Object.keys(servers);
 		const members = fc.shuffledSubarray(names, { minLength: Math.min(1, names.length) });
@@ -226,6 +244,10 @@ function written(
 	const file: Record<string, unknown> = {
 		...same,
 		npm: source.kind === 'npm' ? `${source.name}@${source.version}` : undefined,
+		pypi: source.kind === 'pypi' ? ('path' in source ? source.path : writePypi(source)) : undefined,
+		with: source.kind === 'pypi' ? source.with?.map(writePypi) : undefined,
+		bin: source.kind === 'pypi' ? source.bin : undefined,
+		installScripts: source.kind === 'pypi' ? source.installScripts : undefined,
 		image: source.kind === 'image' ? source.reference : undefined,
 		user: 'user' in entry && String(entry.user).includes(':') ? `${user.uid}:${user.gid}` : `${user.uid}`,
 		callTimeout: callTimeoutMs / 1000,

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import Docker from 'dockerode';
 import { type Catalog, createCatalog, type Server } from '../../src/catalog/catalog.ts';
 import type { Channel } from '../../src/channel.ts';
+import { readConfig } from '../../src/config.ts';
 import { type ContainerChannel, startContainer } from '../../src/docker/container.ts';
 import { Engine } from '../../src/docker/engine.ts';
 import { inspectImage } from '../../src/docker/images.ts';
@@ -22,6 +23,8 @@ import { NO_SECRETS } from './fixtures.ts';
 
 export const ENGINE_SOCKET = '/var/run/docker.sock';
 export const NODE_IMAGE = 'node:26-trixie-slim';
+/** Python packages as they are prepared where nothing is set. */
+export const PYTHON = readConfig({}).python;
 /** Longer than anything takes on a machine that others load, so that only what hangs is told. */
 export const DEADLINE_MS = 20_000;
 
@@ -121,6 +124,7 @@ export async function openBench(servers: readonly Server[] | Catalog, options: B
 		version: 'test',
 		catalog: 'servers' in servers ? servers : createCatalog(servers),
 		nodeImage: NODE_IMAGE,
+		python: PYTHON,
 		instancesMax: 32,
 		gatewayId,
 		fallbackGatewayId: gatewayId,

@@ -61,6 +61,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 		version: 'test',
 		catalog: options.catalog,
 		nodeImage: config.nodeImage,
+		python: config.python,
 		instancesMax: config.instancesMax,
 		gatewayId,
 		fallbackGatewayId: gatewayId,

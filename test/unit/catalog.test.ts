@@ -7,6 +7,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import type { Catalog, Server } from '../../src/catalog/catalog.ts';
 import { hashEntry } from '../../src/catalog/entry-hash.ts';
 import { loadCatalog, parseCatalog } from '../../src/catalog/load.ts';
+import { parsePypiLoosely, toRequirement } from '../../src/catalog/pypi.ts';
 import { catalogJsonSchema } from '../../src/catalog/schema.ts';
 import { watchCatalog } from '../../src/catalog/watch.ts';
 import { check } from '../../src/cli/check.ts';
@@ -223,7 +224,7 @@ test('a message names the file, the line and column, the place, the fix and the 
 	const text = '{\n  "servers": {\n    "memory": {\n      "npmm": "one@1.0.0"\n    }\n  }\n}\n';
 	assert.equal(
 		messageOf(() => parseCatalog(text, 'catalog.json')),
-		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, image, title, description, command, args, env, secrets, volumes, mounts, egress, resources, user, callTimeout, idleStop, snapshot, callsPerMinute, callsInFlight, containers, tools, audit, pin, warm, isolation, replicas, enabled; did you mean "npm"?',
+		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, pypi, with, bin, installScripts, image, title, description, command, args, env, secrets, volumes, mounts, egress, resources, user, callTimeout, idleStop, snapshot, callsPerMinute, callsInFlight, containers, tools, audit, pin, warm, isolation, replicas, enabled; did you mean "npm"?',
 	);
 });
 
@@ -300,8 +301,56 @@ for (const [text, ...parts] of BAD_TEXTS) {
 }
 
 const BAD_ENTRIES: readonly (readonly [entry: object, ...parts: string[]])[] = [
-	[{}, 'servers.one: names nothing to run. Add "npm": "name@version" or "image": "name:tag".'],
+	[{}, 'servers.one: names nothing to run. Add "npm": "name@version", "pypi": "name==version" or "image": "name:tag".'],
 	[{ ...PACKAGE, image: 'one:1' }, 'servers.one.image: has both "npm" and "image". Keep one of them.'],
+	[{ ...PACKAGE, pypi: 'one==1' }, 'servers.one.pypi: has both "npm" and "pypi". Keep one of them.'],
+	[{ pypi: 'one==1', image: 'one:1' }, 'servers.one.image: has both "pypi" and "image". Keep one of them.'],
+	[{ pypi: 'one==1', command: ['serve'] }, 'servers.one.command: goes with "image" only.'],
+	[{ image: 'one:1', bin: 'one' }, 'servers.one.bin: goes with a package only. Remove it.'],
+	[{ image: 'one:1', installScripts: true }, 'servers.one.installScripts: goes with a package only. Remove it.'],
+	[{ ...PACKAGE, with: ['two==1'] }, 'servers.one.with: goes with "pypi" only. Remove it.'],
+	[{ image: 'one:1', with: ['two==1'] }, 'servers.one.with: goes with "pypi" only. Remove it.'],
+	[
+		{ pypi: 'one' },
+		'"one" names no version. Pin one, as in "one==1.2.3"; `pip index versions one` tells which there are.',
+	],
+	[{ pypi: 'one[a]' }, '"one[a]" names no version. Pin one, as in "one[a]==1.2.3"; `pip index versions one` tells'],
+	[{ pypi: 'one@1.2.3' }, '"one@1.2.3" is written as uvx has it. Write "one==1.2.3".'],
+	[{ pypi: 'one[a,b]@1.2.3' }, 'is written as uvx has it. Write "one[a,b]==1.2.3".'],
+	[{ pypi: 'one@latest' }, '"@latest" is not an exact version. Pin one, as in "one==1.2.3"'],
+	...['>=1.0', '~=1.0', '==1.*', '==1.0,<2', '===1.0', '=1.0', '==1.0; python_version > "3"', '== 1.0', '==1.0.'].map(
+		(version) => [{ pypi: `one${version}` }, 'servers.one.pypi: ', 'is not an exact version. Pin one'] as const,
+	),
+	[{ pypi: 'one==1.0-beta.2' }, 'is not an exact version.'],
+	[{ pypi: 'one==v1.0RC1' }, '"v1.0RC1" is not a version as it is written in full. Write "one==1.0rc1".'],
+	[{ pypi: 'one @ https://example.org/one.whl' }, 'is a package by its URL, and not of an index.'],
+	[{ pypi: 'one @ git+ssh://example.org/one' }, 'is a package by its URL, and not of an index.'],
+	[{ pypi: 'one[a b]==1.0' }, 'the extras of "one[a b]==1.0" are not names. Write them as in "one[one,two]==1.2.3".'],
+	[{ pypi: 'one[a==1.0' }, 'the extras of "one[a==1.0" are not names.'],
+	...[
+		'',
+		'-r==1.0',
+		'--index-url=https://example.org',
+		'_one==1.0',
+		'one two==1.0',
+		'ö==1.0',
+		'one/two==1.0',
+		'@one==1.0',
+	].map((pypi) => [{ pypi }, 'is not the name of a Python package. Write "name==1.2.3"'] as const),
+	[{ pypi: `${'a'.repeat(215)}==1.0.0` }, 'is not the name of a Python package.'],
+	[{ pypi: `one==${'1.'.repeat(300)}1` }, 'is not an exact version.'],
+	...['../one', '/one', '~/one', '.', './../one', './a/../../one'].map(
+		(pypi) => [{ pypi }, 'servers.one.pypi: ', '"./servers/own"'] as const,
+	),
+	[{ pypi: './a/../one' }, 'the path is not in its shortest form. Write "./one".'],
+	[{ pypi: './one/' }, 'the path is not in its shortest form. Write "./one".'],
+	[{ pypi: './one\0' }, 'the path has a control character in it'],
+	[{ pypi: 'one==1', with: ['two'] }, 'servers.one.with[0]: "two" names no version.'],
+	[{ pypi: 'one==1', with: ['./two'] }, 'servers.one.with[0]: "./two" is not the name of a Python package.'],
+	[{ pypi: 'one==1', with: Array(33).fill('two==1') }, 'servers.one.with: has too many entries. Keep at most 32.'],
+	...['', '../one', 'a b', '-c', 'a/b', '.one'].map(
+		(bin) => [{ pypi: 'one==1', bin }, 'servers.one.bin: is not the name of a program.'] as const,
+	),
 	[{ npm: 1 }, 'servers.one.npm: must be a text, not a number. Put it in double quotes.'],
 	[{ npm: 'one' }, '"one" names no version. Pin one, as in "one@1.2.3"; `npm view one version` tells the newest.'],
 	[{ npm: '@a/one' }, '"@a/one" names no version. Pin one, as in "@a/one@1.2.3"; `npm view @a/one version` tells'],
@@ -613,7 +662,7 @@ test('an entry’s hash is the same for the same entry and image, and another fo
 });
 
 test('what would loosen a container, and what comes later, are unknown fields', () => {
-	const absent = 'privileged capAdd devices network pid ipc userns pypi groups icon gpus';
+	const absent = 'privileged capAdd devices network pid ipc userns groups icon gpus';
 	for (const field of absent.split(' ')) {
 		assert.throws(() => parseServer({ ...PACKAGE, [field]: true }), names(`servers.one.${field}: unknown field.`));
 	}
@@ -642,6 +691,78 @@ test('names of packages that npm takes are taken', () => {
 	for (const name of ['a', 'a.b', 'a_b', '~a', '@a/b', '@a-b/_c', '@jsr/std__path', '0x']) {
 		assert.deepEqual(parseServer({ npm: `${name}@1.0.0` }).source, { kind: 'npm', name, version: '1.0.0' });
 	}
+});
+
+test('names and versions of Python packages are taken as they are normalised', () => {
+	const sources = [
+		['One.Two==1.0', 'one-two', [], '1.0'],
+		['one__two[B,a.a,b]==1!2.3.4a1.post2.dev3', 'one-two', ['a-a', 'b'], '1!2.3.4a1.post2.dev3'],
+		['a==0', 'a', [], '0'],
+		['torch==2.9.0+cpu', 'torch', [], '2.9.0+cpu'],
+		['0x==2026.8.31', '0x', [], '2026.8.31'],
+	] as const;
+	for (const [pypi, name, extras, version] of sources)
+		assert.deepEqual(parseServer({ pypi }).source, { kind: 'pypi', name, extras, version });
+	const said = { pypi: './servers/own', with: ['Two[x]==2.0'], bin: 'run', installScripts: true };
+	assert.deepEqual(parseServer(said).source, {
+		kind: 'pypi',
+		path: './servers/own',
+		with: [{ name: 'two', extras: ['x'], version: '2.0' }],
+		bin: 'run',
+		installScripts: true,
+	});
+	assert.deepEqual(parseServer({ pypi: 'a==1', with: [], installScripts: false }).source, {
+		kind: 'pypi',
+		name: 'a',
+		extras: [],
+		version: '1',
+	});
+});
+
+test('what a person tells uvx or pip of a Python package is understood, and nothing else', () => {
+	const one = { name: 'one', extras: [], version: 'latest' };
+	for (const [text, said] of [
+		['One', {}],
+		['one[A, b]', { extras: ['a', 'b'] }],
+		['one@latest', {}],
+		['one@1.2.3', { version: '1.2.3' }],
+		['one==1.2.3', { version: '1.2.3' }],
+		['one >= 1.2, < 2', { version: '>=1.2,<2' }],
+		['one==1.*', { version: '==1.*' }],
+		['one~=1.2', { version: '~=1.2' }],
+	] as const)
+		assert.deepEqual(parsePypiLoosely(text), { ...one, ...said }, text);
+	for (const text of [
+		'',
+		'-r',
+		'./one',
+		'one @ https://example.org/one.whl',
+		'git+https://example.org/one',
+		'one; x',
+		'one[',
+		'one two',
+		'one 1.0',
+	])
+		assert.equal(parsePypiLoosely(text), undefined, text);
+});
+
+test('what is made of a Python package for pip is a name and versions, or nothing', () => {
+	const one = { name: 'one', extras: [], version: '1.0' };
+	assert.equal(toRequirement(one), 'one==1.0');
+	assert.equal(toRequirement({ ...one, extras: ['a', 'b'], version: 'latest' }), 'one[a,b]');
+	assert.equal(toRequirement({ ...one, version: '>=1.2,<2' }), 'one>=1.2,<2');
+	for (const flaw of [
+		{ name: '-r' },
+		{ name: 'one @ https://example.org' },
+		{ name: '' },
+		{ extras: ['a]==1 --pre'] },
+		{ version: '1.0 --index-url=https://example.org' },
+		{ version: '>=1\n-r' },
+		{ version: ' @ https://example.org/one.whl' },
+		{ version: '' },
+		{ version: '1.0; os_name == "nt"' },
+	])
+		assert.equal(toRequirement({ ...one, ...flaw }), undefined, JSON.stringify(flaw));
 });
 
 test('nothing of a catalog can be changed', () => {
@@ -685,6 +806,12 @@ test('an editor with the JSON Schema takes the shipped catalog, and refuses what
 		{ ...PACKAGE, privileged: true },
 		{ npm: 'one@latest' },
 		{ image: 'one:latest' },
+		{ pypi: 'one' },
+		{ pypi: 'one@1.0' },
+		{ pypi: '../one' },
+		{ ...PACKAGE, pypi: 'one==1.0' },
+		{ ...PACKAGE, with: ['two==1.0'] },
+		{ pypi: 'one==1.0', with: ['two'] },
 		{ ...PACKAGE, user: 'root' },
 		{ ...PACKAGE, resources: { cpus: 3 } },
 	]) {

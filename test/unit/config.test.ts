@@ -49,6 +49,7 @@ describe('readConfig', () => {
 			SLIPWAY_HOST_DIR: 'relative',
 			SLIPWAY_DOCKER_SOCKET: 'tcp://x',
 			SLIPWAY_GATEWAY_ID: 'UPPER',
+			SLIPWAY_PYPI_INDEX: 'https://ada:word@pypi.example.org/simple',
 			SLIPWAY_TYPO: '1',
 		});
 		for (const name of [
@@ -65,6 +66,7 @@ describe('readConfig', () => {
 			'HOST_DIR',
 			'DOCKER_SOCKET',
 			'GATEWAY_ID',
+			'PYPI_INDEX',
 			'TYPO',
 		])
 			assert.ok(problem.includes(`SLIPWAY_${name} `), `${name}: ${problem}`);
@@ -72,7 +74,11 @@ describe('readConfig', () => {
 
 	test('never repeats a value: it may be a secret', () => {
 		for (const secret of ['s3cr3t', 'has a s3cr3t space in it', 's3cr3t-ünïcode-0123456']) {
-			const problem = problemOf({ SLIPWAY_API_KEY: secret, SLIPWAY_PUBLIC_URL: `ftp://user:${secret}@host` });
+			const problem = problemOf({
+				SLIPWAY_API_KEY: secret,
+				SLIPWAY_PUBLIC_URL: `ftp://user:${secret}@host`,
+				SLIPWAY_PYPI_INDEX: `https://user:${secret}@host/simple`,
+			});
 			assert.match(problem, /SLIPWAY_API_KEY must be/);
 			assert.ok(!problem.includes('s3cr3t'), problem);
 		}
