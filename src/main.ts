@@ -85,7 +85,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
 	},
 	check: {
 		does: 'reads a catalog and says what is wrong with it',
-		takes: '[path] [--json]',
+		takes: '[path] [--diff] [--json]',
 		load: async () => (await import('./cli/check.ts')).check,
 	},
 	keys: {
