@@ -52,7 +52,7 @@ export async function startLauncher({
 		catalog,
 		nodeImage: config.nodeImage,
 		python: config.python,
-		catalogDir: dirname(await resolveCatalogFile(config.catalogPath)),
+		catalogFolder: dirname(await resolveCatalogFile(config.catalogPath)),
 		instancesMax: config.instancesMax,
 		instancesPerServerMax: config.instancesPerServerMax,
 		startsPerMinuteMax: config.startsPerMinuteMax,

@@ -8,6 +8,7 @@ import { bytesOf } from '../sizes.ts';
 import {
 	type Catalog,
 	createCatalog,
+	type PypiLocalSource,
 	type PypiSource,
 	type Resources,
 	type Server,
@@ -16,7 +17,7 @@ import {
 } from './catalog.ts';
 import { explainIssues, formatPath } from './explain.ts';
 import { type Flaw, positionOf, readJson } from './json.ts';
-import { isLocal, type PypiPackage, parsePypi } from './pypi.ts';
+import { isPypiLocal, type PypiPackage, parsePypi } from './pypi.ts';
 import { catalogFileSchema, REPLICAS, type ServerFile } from './schema.ts';
 import { parseNpm } from './sources.ts';
 
@@ -178,13 +179,14 @@ function toSource(entry: ServerFile): Source {
 	return { kind: 'npm', ...found };
 }
 
-function toPypi(pypi: string, { with: others, bin, installScripts }: ServerFile): PypiSource {
+function toPypi(pypi: string, { with: others, bin, installScripts }: ServerFile): PypiSource | PypiLocalSource {
 	return {
-		kind: 'pypi',
-		...(isLocal(pypi) ? { path: pypi } : pythonPackage(pypi)),
+		...(isPypiLocal(pypi)
+			? { kind: 'pypi-local' as const, path: pypi }
+			: { kind: 'pypi' as const, ...pythonPackage(pypi) }),
 		...(others === undefined || others.length === 0 ? {} : { with: others.map((other) => pythonPackage(other)) }),
 		...(bin === undefined ? {} : { bin }),
-		...(installScripts === true ? { installScripts } : {}),
+		...(installScripts === undefined ? {} : { installScripts }),
 	};
 }
 

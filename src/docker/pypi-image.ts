@@ -10,8 +10,8 @@ import { posix } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { pack } from 'tar-stream';
-import type { PypiSource } from '../catalog/catalog.ts';
-import { type PypiPackage, toRequirement, writePypi } from '../catalog/pypi.ts';
+import type { PypiLocalSource, PypiSource } from '../catalog/catalog.ts';
+import { type PypiPackage, pypiLockKey, toRequirement, writePypi } from '../catalog/pypi.ts';
 import type { PythonConfig } from '../config.ts';
 import { SlipwayError } from '../errors.ts';
 import { PREPARATION_LIMITS } from '../limits.ts';
@@ -31,7 +31,7 @@ const MS_PER_SECOND = 1000;
 export interface PypiImageContext extends PackageContext {
 	readonly python: PythonConfig;
 	/** The folder that packages beside the catalog are below. */
-	readonly catalogDir: string | undefined;
+	readonly catalogFolder: string | undefined;
 	/** What was resolved before: requirements with the hash of every file. Nothing is resolved then. */
 	readonly lock?: string;
 }
@@ -40,7 +40,7 @@ export interface PypiImageContext extends PackageContext {
 export interface ResolvedPypi {
 	/** Exact; of what lies beside the catalog, `local`. */
 	readonly version: string;
-	/** `sha256:…` of the file of the package itself, or of all files of what lies beside the catalog. */
+	/** `sha256-…` of the file of the package itself, or of all files of what lies beside the catalog. */
 	readonly integrity: string;
 	/** Requirements, as pip reads them, with the hash of every file that is installed. */
 	readonly lock: string;
@@ -54,7 +54,7 @@ export interface ResolvedPypi {
  */
 export async function resolvePypi(
 	dependencies: ContainerDependencies,
-	wanted: PypiSource,
+	wanted: PypiSource | PypiLocalSource,
 	context: PypiImageContext,
 ): Promise<ResolvedPypi> {
 	const base = await ensureImage(dependencies.engine, context.python.image, context);
@@ -72,7 +72,7 @@ export async function resolvePypi(
  */
 export async function ensurePypiImage(
 	dependencies: ContainerDependencies,
-	wanted: PypiSource,
+	wanted: PypiSource | PypiLocalSource,
 	context: PypiImageContext,
 ): Promise<PreparedImage> {
 	const { engine } = dependencies;
@@ -108,8 +108,12 @@ interface Work {
 	readonly fetch: Omit<Parameters<typeof fetchPython>[1], 'fetch'>;
 }
 
-async function readWork(wanted: PypiSource, baseId: string, context: PypiImageContext): Promise<Work> {
-	const local = 'path' in wanted ? await readLocal(wanted.path, context.catalogDir) : undefined;
+async function readWork(
+	wanted: PypiSource | PypiLocalSource,
+	baseId: string,
+	context: PypiImageContext,
+): Promise<Work> {
+	const local = 'path' in wanted ? await readLocal(wanted.path, context.catalogFolder) : undefined;
 	const template = await readTemplate();
 	const program = await readFile(new URL('prepare.py', TEMPLATE_FOLDER), 'utf8');
 	const packages = 'path' in wanted ? [] : [wanted];
@@ -173,11 +177,16 @@ function referenceOf({ repository, source }: Work, lock: string): string {
 	return `${repository}:${hash(JSON.stringify({ source, lock })).slice(0, 16)}`;
 }
 
-function identify(wanted: PypiSource, lock: string, local: LocalPackage | undefined): Omit<ResolvedPypi, 'lock'> {
+function identify(
+	wanted: PypiSource | PypiLocalSource,
+	lock: string,
+	local: LocalPackage | undefined,
+): Omit<ResolvedPypi, 'lock'> {
 	if (local !== undefined || 'path' in wanted) return { version: 'local', integrity: local?.integrity ?? '' };
 	for (const line of lock.split('\n')) {
-		const [, name, version, digest] = /^([^=\s]+)==(\S+) --hash=(sha256:[0-9a-f]{64})$/.exec(line) ?? [];
-		if (name === wanted.name && version !== undefined && digest !== undefined) return { version, integrity: digest };
+		const [, name, version, digest] = /^([^=\s]+)==(\S+) --hash=sha256:([0-9a-f]{64})$/.exec(line) ?? [];
+		if (name === wanted.name && version !== undefined && digest !== undefined)
+			return { version, integrity: `sha256-${Buffer.from(digest, 'hex').toString('base64')}` };
 	}
 	throw new SlipwayError('SLIPWAY_PREPARATION_FAILED', {
 		reason: `pip resolved ${wanted.name} to nothing that has a hash.`,
@@ -185,7 +194,7 @@ function identify(wanted: PypiSource, lock: string, local: LocalPackage | undefi
 }
 
 interface BuildOptions {
-	readonly wanted: PypiSource;
+	readonly wanted: PypiSource | PypiLocalSource;
 	readonly work: Work;
 	readonly lock: string;
 	readonly files: Fetched;
@@ -227,7 +236,8 @@ async function build(dependencies: ContainerDependencies, options: BuildOptions)
 				labels: {
 					[LABELS.gateway]: context.gateway,
 					[LABELS.source]: work.source,
-					[LABELS.package]: 'path' in wanted ? wanted.path : `${wanted.name}==${version}`,
+					[LABELS.key]: pypiLockKey(wanted),
+					[LABELS.package]: 'path' in wanted ? `${wanted.path}@${version}` : `${wanted.name}==${version}`,
 					[LABELS.integrity]: integrity,
 					[LABELS.lock]: `sha256:${hash(lock)}`,
 				},

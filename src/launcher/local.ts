@@ -40,7 +40,7 @@ export interface LocalLauncherOptions {
 	readonly nodeImage: string;
 	readonly python: PythonConfig;
 	/** The folder of the catalog, which packages that are beside it are below. Absent: there are none. */
-	readonly catalogDir?: string;
+	readonly catalogFolder?: string;
 	readonly instancesMax: number;
 	/** Absent: no fewer than of all together. */
 	readonly instancesPerServerMax?: number;
@@ -320,14 +320,14 @@ export class LocalLauncher implements Launcher {
 	}
 
 	async #prepare(source: Source, context: PreparationContext): Promise<PreparedImage> {
-		const { engine, nodeImage, python, catalogDir } = this.#options;
+		const { engine, nodeImage, python, catalogFolder } = this.#options;
 		engine.assertReachable();
 		if (source.kind === 'image') return ensureImage(engine, source.reference, context);
 		const { gateway } = await this.#identityNow();
 		const ours = { ...context, gateway, boot: this.#boot, books: this.#books };
-		return source.kind === 'pypi'
-			? ensurePypiImage(this.#dependencies(), source, { ...ours, python, catalogDir })
-			: ensureNpmImage(this.#dependencies(), source, { ...ours, nodeImage });
+		return source.kind === 'npm'
+			? ensureNpmImage(this.#dependencies(), source, { ...ours, nodeImage })
+			: ensurePypiImage(this.#dependencies(), source, { ...ours, python, catalogFolder });
 	}
 
 	#identityNow(): Promise<Identity> {

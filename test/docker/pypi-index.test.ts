@@ -9,7 +9,7 @@ import { ensurePypiImage, resolvePypi } from '../../src/docker/pypi-image.ts';
 import { docker, refusedWith, until } from '../support/engine-bench.ts';
 import { startIndex } from '../support/pypi-index.ts';
 import { imagesWith, madeSource, makeFolder, openPythonYard } from '../support/python-bench.ts';
-import { makeWheel } from '../support/wheels.ts';
+import { integrityOf, makeWheel } from '../support/wheels.ts';
 
 const main = (word: string): Record<string, string> => ({ 'indexed.py': `def main(): print("${word}")\n` });
 const SERVER = { name: 'slipway-indexed', scripts: { 'slipway-indexed': 'indexed:main' }, requires: ['slipway-below'] };
@@ -78,7 +78,7 @@ test('what was resolved is what is built: the newest when nothing is said, and n
 	const newest = await resolvePypi(dependencies, madeSource({ ...NAMED, version: 'latest' }), yard.context(python));
 	assert.deepEqual(newest, {
 		version: '2.0',
-		integrity: `sha256:${TWO.sha256}`,
+		integrity: integrityOf(TWO),
 		lock: `slipway-below==0.1 --hash=sha256:${BELOW.sha256}\nslipway-indexed==2.0 --hash=sha256:${TWO.sha256}\n`,
 	});
 	const older = await resolvePypi(dependencies, madeSource({ ...NAMED, version: '>=0.5,<2' }), yard.context(python));
@@ -94,7 +94,7 @@ test('what was resolved is what is built: the newest when nothing is said, and n
 	assert.deepEqual(await imagesWith(LABELS.gateway, yard.gatewayId), []);
 
 	const image = await ensurePypiImage(dependencies, exact, yard.context(python, older.lock));
-	assert.equal(image.integrity, `sha256:${ONE.sha256}`);
+	assert.equal(image.integrity, integrityOf(ONE));
 	// With what was resolved before, there is nothing to ask and nothing to do.
 	yard.steps.splice(0);
 	const again = await ensurePypiImage(

@@ -42,16 +42,16 @@ export function serversOf(entries: Readonly<Record<string, object>>): readonly S
 
 export interface PythonBenchOptions {
 	readonly python?: Partial<PythonConfig>;
-	readonly catalogDir?: string;
+	readonly catalogFolder?: string;
 }
 
 /** A launcher. When it is disposed of, no image of its own is left either. */
 export async function openPythonBench(
 	servers: readonly Server[],
-	{ python, catalogDir }: PythonBenchOptions,
+	{ python, catalogFolder }: PythonBenchOptions,
 ): Promise<Bench> {
 	const bench = await openBench(servers, {
-		launcher: { python: { ...PYTHON, ...python }, ...(catalogDir === undefined ? {} : { catalogDir }) },
+		launcher: { python: { ...PYTHON, ...python }, ...(catalogFolder === undefined ? {} : { catalogFolder }) },
 	});
 	return {
 		...bench,
@@ -98,7 +98,7 @@ export function imageOf(
 }
 
 /** A source as the program makes it, and not a catalog. */
-export function madeSource(source: Omit<PypiSource, 'kind'> & { name: string; version: string }): PypiSource {
+export function madeSource(source: Pick<PypiSource, 'name' | 'version'>): PypiSource {
 	return { kind: 'pypi', extras: [], ...source };
 }
 
@@ -127,7 +127,7 @@ export async function openPythonYard(): Promise<PythonYard> {
 			onStep: (step) => steps.push(step),
 			signal: neverAborted(),
 			python: { ...PYTHON, ...python },
-			catalogDir: undefined,
+			catalogFolder: undefined,
 			...(lock === undefined ? {} : { lock }),
 		}),
 		[Symbol.asyncDispose]: async () => {
