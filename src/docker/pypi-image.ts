@@ -7,9 +7,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { posix } from 'node:path';
-import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { pack } from 'tar-stream';
 import type { PypiLocalSource, PypiSource } from '../catalog/catalog.ts';
 import { type PypiPackage, pypiLockKey, toRequirement, writePypi } from '../catalog/pypi.ts';
 import type { PythonConfig } from '../config.ts';
@@ -208,43 +206,32 @@ async function build(dependencies: ContainerDependencies, options: BuildOptions)
 	const reference = referenceOf(work, lock);
 	if ((await inspectImage(dependencies.engine, reference)) !== undefined) return reference;
 	context.onStep(`building ${reference}`);
-	const tar = pack();
-	const broken = new AbortController();
-	const write = async (): Promise<void> => {
-		for (const [name, content] of Object.entries(work.template)) addFile(tar, name, content);
-		if (work.local?.kind === 'script') addFile(tar, SCRIPT, work.local.files.get(SCRIPT) ?? '');
-		// The folder is there also where nothing is in it.
-		tar.entry({ name: 'wheels', type: 'directory', mode: 0o755, mtime: new Date(0) });
-		for await (const { name, size, content } of files)
-			await pipeline(content, tar.entry({ name, size, mode: 0o644, mtime: new Date(0) }));
-		tar.finalize();
-	};
 	try {
-		await Promise.all([
-			write().catch((error: unknown) => {
-				broken.abort();
-				throw error;
-			}),
-			buildFrom(dependencies, {
-				reference,
-				baseId: work.baseId,
-				what: work.what,
-				context: { ...context, signal: AbortSignal.any([context.signal, broken.signal]) },
-				tar: Readable.from(tar),
-				network: 'none',
-				buildArguments: { GATEWAY: context.gateway, SOURCE: work.source },
-				labels: {
-					[LABELS.gateway]: context.gateway,
-					[LABELS.source]: work.source,
-					[LABELS.key]: pypiLockKey(wanted),
-					[LABELS.package]: 'path' in wanted ? `${wanted.path}@${version}` : `${wanted.name}==${version}`,
-					[LABELS.integrity]: integrity,
-					[LABELS.lock]: `sha256:${hash(lock)}`,
-				},
-			}),
-		]);
+		await buildFrom(dependencies, {
+			reference,
+			baseId: work.baseId,
+			what: work.what,
+			context,
+			write: async (tar) => {
+				for (const [name, content] of Object.entries(work.template)) addFile(tar, name, content);
+				if (work.local?.kind === 'script') addFile(tar, SCRIPT, work.local.files.get(SCRIPT) ?? '');
+				// The folder is there also where nothing is in it.
+				tar.entry({ name: 'wheels', type: 'directory', mode: 0o755, mtime: new Date(0) });
+				for await (const { name, size, content } of files)
+					await pipeline(content, tar.entry({ name, size, mode: 0o644, mtime: new Date(0) }));
+			},
+			network: 'none',
+			buildArguments: { GATEWAY: context.gateway, SOURCE: work.source },
+			labels: {
+				[LABELS.gateway]: context.gateway,
+				[LABELS.source]: work.source,
+				[LABELS.key]: pypiLockKey(wanted),
+				[LABELS.package]: 'path' in wanted ? `${wanted.path}@${version}` : `${wanted.name}==${version}`,
+				[LABELS.integrity]: integrity,
+				[LABELS.lock]: `sha256:${hash(lock)}`,
+			},
+		});
 	} finally {
-		tar.destroy();
 		await removeStages(dependencies, work.source, context);
 	}
 	return reference;
