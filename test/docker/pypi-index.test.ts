@@ -8,7 +8,7 @@ import { LABELS } from '../../src/docker/labels.ts';
 import { ensurePypiImage, resolvePypi } from '../../src/docker/pypi-image.ts';
 import { docker, refusedWith, until } from '../support/engine-bench.ts';
 import { startIndex } from '../support/pypi-index.ts';
-import { imagesWith, madeSource, makeFolder, openPythonYard } from '../support/python-bench.ts';
+import { imagesWith, MINUTES_MS, madeSource, makeFolder, openPythonYard } from '../support/python-bench.ts';
 import { integrityOf, makeWheel } from '../support/wheels.ts';
 
 const main = (word: string): Record<string, string> => ({ 'indexed.py': `def main(): print("${word}")\n` });
@@ -65,6 +65,7 @@ test('an index behind a password: fetched from, and the password is in no image 
 	const denied = await refusedWith(
 		'SLIPWAY_PREPARATION_FAILED',
 		resolvePypi(yard.dependencies, madeSource(NAMED), yard.context({ indexUrl: index.url })),
+		MINUTES_MS,
 	);
 	assert.match(denied.details.reason ?? '', /credentials.*SLIPWAY_PYPI_NETRC_FILE/);
 });
@@ -89,6 +90,7 @@ test('what was resolved is what is built: the newest when nothing is said, and n
 	const changed = await refusedWith(
 		'SLIPWAY_PACKAGE_CHANGED',
 		ensurePypiImage(dependencies, exact, yard.context({ indexUrl: other.url }, older.lock)),
+		MINUTES_MS,
 	);
 	assert.match(changed.details.reason ?? '', /^slipway-below==0\.1 is not the file that it was/);
 	assert.deepEqual(await imagesWith(LABELS.gateway, yard.gatewayId), []);
@@ -119,6 +121,7 @@ test('an index that does not answer is not one that has no such package', async 
 	const failed = await refusedWith(
 		'SLIPWAY_PREPARATION_FAILED',
 		resolvePypi(yard.dependencies, madeSource(NAMED), nowhere),
+		MINUTES_MS,
 	);
 	assert.match(failed.details.log ?? '', /Connection refused/);
 });

@@ -9,6 +9,7 @@ import { refusedWith } from '../support/engine-bench.ts';
 import {
 	imageOf,
 	imagesWith,
+	MINUTES_MS,
 	makeFolder,
 	openPythonBench,
 	prepared,
@@ -90,7 +91,7 @@ test('a build of a folder that tells what it should not is told of without the p
 		python: { netrcFile: join(catalog.path, 'netrc') },
 		catalogFolder: catalog.path,
 	});
-	const { details } = await refusedWith('SLIPWAY_PREPARATION_FAILED', prepared(bench, 'own'));
+	const { details } = await refusedWith('SLIPWAY_PREPARATION_FAILED', prepared(bench, 'own'), MINUTES_MS);
 	assert.match(details.log ?? '', /the file says: machine example\.org login ada password \[redacted\]/);
 	assert.ok(!JSON.stringify(details).includes(password));
 });
@@ -114,7 +115,7 @@ raise RuntimeError("it has answered")
 		catalogFolder: catalog.path,
 	});
 	for (const name of Object.keys(entries)) {
-		const { details } = await refusedWith('SLIPWAY_PREPARATION_FAILED', prepared(bench, name));
+		const { details } = await refusedWith('SLIPWAY_PREPARATION_FAILED', prepared(bench, name), MINUTES_MS);
 		assert.equal(details.reason, 'What was fetched is not what a package is made of.');
 	}
 	assert.deepEqual(await imagesWith(LABELS.gateway, bench.gatewayId), []);
@@ -156,10 +157,10 @@ test('what lies beside the catalog and cannot be used is refused with the reason
 	});
 	await Promise.all(
 		names.map(async (name, index) => {
-			const { details } = await refusedWith('SLIPWAY_PACKAGE_REFUSED', prepared(bench, name));
+			const { details } = await refusedWith('SLIPWAY_PACKAGE_REFUSED', prepared(bench, name), MINUTES_MS);
 			assert.match(details.reason ?? '', Object.values(bad)[index] ?? /^$/);
 		}),
 	);
-	const gone = await refusedWith('SLIPWAY_PACKAGE_MISSING', prepared(bench, 'gone'));
+	const gone = await refusedWith('SLIPWAY_PACKAGE_MISSING', prepared(bench, 'gone'), MINUTES_MS);
 	assert.match(gone.details.reason ?? '', /^There is no \.\/gone\.py beside the catalog\.$/);
 });

@@ -6,6 +6,7 @@ import { docker, refusedWith, within } from '../support/engine-bench.ts';
 import {
 	imageOf,
 	imagesWith,
+	MINUTES_MS,
 	makeFolder,
 	openPythonBench,
 	prepared,
@@ -127,7 +128,7 @@ test('a folder of wheels or a file with credentials that is not there is named',
 		[{ netrcFile: '/dev/zero' }, /^The file of SLIPWAY_PYPI_NETRC_FILE has more than 65536 bytes\.$/],
 	] as const) {
 		await using bench = await openPythonBench(entry, { python });
-		const { details } = await refusedWith('SLIPWAY_PREPARATION_FAILED', prepared(bench, 'one'));
+		const { details } = await refusedWith('SLIPWAY_PREPARATION_FAILED', prepared(bench, 'one'), MINUTES_MS);
 		assert.match(details.reason ?? '', reason);
 	}
 });
@@ -202,7 +203,7 @@ test('what there is not, what is no server and what would run code at once is re
 	);
 	await Promise.all(
 		Object.entries(bad).map(async ([name, [, code, reason]]) => {
-			const { details } = await refusedWith(code, prepared(bench, name));
+			const { details } = await refusedWith(code, prepared(bench, name), MINUTES_MS);
 			assert.match(details.reason ?? '', reason);
 		}),
 	);

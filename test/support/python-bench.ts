@@ -14,7 +14,8 @@ import { type Bench, docker, neverAborted, openBench, openYard, PYTHON, within }
 import { removeImage } from './engine-images.ts';
 import type { Distribution } from './wheels.ts';
 
-const MINUTES_MS = 90_000;
+/** For many images at once on a machine that others load. */
+export const MINUTES_MS = 90_000;
 
 /** A folder that is removed at the end of its block. */
 export interface Folder extends AsyncDisposable {
