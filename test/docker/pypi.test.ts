@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LABELS } from '../../src/docker/labels.ts';
-import { docker, refusedWith, within } from '../support/engine-bench.ts';
+import { docker, newGatewayId, refusedWith, within } from '../support/engine-bench.ts';
 import {
 	imageOf,
 	imagesWith,
@@ -92,15 +92,12 @@ test('a package with what it needs becomes an image once, and its tag is of what
 	assert.deepEqual(await imagesWith(LABELS.gateway, again.gatewayId), []);
 });
 
-test('stopping in the middle of a preparation leaves nothing', async () => {
+test('stopping in the middle of a preparation leaves nothing that the next one does not put away', async () => {
 	await using wheels = await makeFolder(WHEELS);
+	const entry = serversOf({ one: { pypi: 'slipway-tell==1.0.0', with: ['slipway-more==2.0'] } });
+	const options = { python: { wheelsDir: wheels.path }, gatewayId: newGatewayId() };
 	for (const moment of ['resolving', 'building']) {
-		const bench = await openPythonBench(
-			serversOf({ one: { pypi: 'slipway-tell==1.0.0', with: ['slipway-more==2.0'] } }),
-			{
-				python: { wheelsDir: wheels.path },
-			},
-		);
+		const bench = await openPythonBench(entry, options);
 		const there = Promise.withResolvers<void>();
 		const look = ({ servers }: Pick<typeof bench.launcher.state, 'servers'>): void => {
 			const preparation = servers[0]?.preparation;
@@ -112,12 +109,17 @@ test('stopping in the middle of a preparation leaves nothing', async () => {
 		await within(there.promise, moment);
 		await bench.launcher.stop();
 		assert.equal(await launch, 'SLIPWAY_DRAINING');
-		const tagged = (await imagesWith(LABELS.gateway, bench.gatewayId)).filter(
-			({ RepoTags }) => (RepoTags ?? []).length > 0,
+		const left = await imagesWith(LABELS.gateway, bench.gatewayId);
+		assert.deepEqual(
+			left.flatMap(({ RepoTags }) => RepoTags ?? []),
+			[],
 		);
-		assert.deepEqual(tagged, []);
 		await bench[Symbol.asyncDispose]();
 	}
+	// The builder may have gone on for a moment.
+	await using next = await openPythonBench(entry, options);
+	assert.deepEqual(JSON.parse(await said(next, 'one')).arguments, []);
+	assert.deepEqual(await stagesLeft(next), []);
 });
 
 test('a folder of wheels or a file with credentials that is not there is named', async () => {

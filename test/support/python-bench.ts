@@ -44,15 +44,17 @@ export function serversOf(entries: Readonly<Record<string, object>>): readonly S
 export interface PythonBenchOptions {
 	readonly python?: Partial<PythonConfig>;
 	readonly catalogFolder?: string;
+	readonly gatewayId?: string;
 }
 
 /** A launcher. When it is disposed of, no image of its own is left either. */
 export async function openPythonBench(
 	servers: readonly Server[],
-	{ python, catalogFolder }: PythonBenchOptions,
+	{ python, catalogFolder, gatewayId }: PythonBenchOptions,
 ): Promise<Bench> {
 	const bench = await openBench(servers, {
 		launcher: { python: { ...PYTHON, ...python }, ...(catalogFolder === undefined ? {} : { catalogFolder }) },
+		...(gatewayId === undefined ? {} : { gatewayId }),
 	});
 	return {
 		...bench,
