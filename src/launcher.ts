@@ -99,7 +99,7 @@ export async function settingsOf(
 	return {
 		nodeImage: config.nodeImage,
 		python: config.python,
-		catalogDir: dirname(await resolveCatalogFile(config.catalogPath)),
+		catalogFolder: dirname(await resolveCatalogFile(config.catalogPath)),
 		instancesMax: config.instancesMax,
 		instancesPerServerMax: config.instancesPerServerMax,
 		startsPerMinuteMax: config.startsPerMinuteMax,

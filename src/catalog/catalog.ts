@@ -6,10 +6,8 @@ import type { PypiPackage } from './pypi.ts';
 export type Source =
 	| { readonly kind: 'npm'; readonly name: string; readonly version: string }
 	| PypiSource
+	| PypiLocalSource
 	| { readonly kind: 'image'; readonly reference: string };
-
-/** A Python package: of the index, or a folder, wheel or script beside the catalog. */
-export type PypiSource = PypiOptions & (PypiPackage | { readonly path: string }) & { readonly kind: 'pypi' };
 
 export interface PypiOptions {
 	/** Further packages that are installed with it. */
@@ -17,7 +15,19 @@ export interface PypiOptions {
 	/** Which of its programs runs, where it is not the one of its name. */
 	readonly bin?: string;
 	/** Whether code of packages may run while they are installed: those that there are no wheels of are built. */
-	readonly installScripts?: boolean;
+	readonly installScripts?: true;
+}
+
+/** A Python package of an index. The version is exact in every catalog; the program itself may want a range. */
+export interface PypiSource extends PypiOptions, PypiPackage {
+	readonly kind: 'pypi';
+}
+
+/** A Python package beside the catalog: a folder, a wheel or a script. */
+export interface PypiLocalSource extends PypiOptions {
+	readonly kind: 'pypi-local';
+	/** From the catalog's folder, with a leading `./`. */
+	readonly path: string;
 }
 
 /** A Docker volume that outlives the Instance. */

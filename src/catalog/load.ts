@@ -9,6 +9,7 @@ import { bytesOf } from '../sizes.ts';
 import {
 	type Catalog,
 	createCatalog,
+	type PypiLocalSource,
 	type PypiSource,
 	type Resources,
 	type Server,
@@ -18,7 +19,7 @@ import {
 import { explainIssues, formatPath, keyOffset } from './explain.ts';
 import type { Environment } from './import/references.ts';
 import { type Flaw, positionOf, readJson } from './json.ts';
-import { isLocal, type PypiPackage, parsePypi } from './pypi.ts';
+import { isPypiLocal, type PypiPackage, parsePypi } from './pypi.ts';
 import { catalogFileSchema, REPLICAS, type ServerFile, serverSchema } from './schema.ts';
 import { readServed, type Served } from './served.ts';
 import { parseNpm } from './sources.ts';
@@ -206,13 +207,14 @@ function toSource(entry: ServerFile): Source {
 	return { kind: 'npm', ...found };
 }
 
-function toPypi(pypi: string, { with: others, bin, installScripts }: ServerFile): PypiSource {
+function toPypi(pypi: string, { with: others, bin, installScripts }: ServerFile): PypiSource | PypiLocalSource {
 	return {
-		kind: 'pypi',
-		...(isLocal(pypi) ? { path: pypi } : pythonPackage(pypi)),
+		...(isPypiLocal(pypi)
+			? { kind: 'pypi-local' as const, path: pypi }
+			: { kind: 'pypi' as const, ...pythonPackage(pypi) }),
 		...(others === undefined || others.length === 0 ? {} : { with: others.map((other) => pythonPackage(other)) }),
 		...(bin === undefined ? {} : { bin }),
-		...(installScripts === true ? { installScripts } : {}),
+		...(installScripts === undefined ? {} : { installScripts }),
 	};
 }
 

@@ -1,6 +1,7 @@
 /** What may stand in `pypi` and `with`, and what to say of what may not. */
 import { posix } from 'node:path';
 import { CATALOG_LIMITS } from '../limits.ts';
+import type { PypiLocalSource, PypiSource } from './catalog.ts';
 import { shortest } from './paths.ts';
 import { quote } from './quote.ts';
 
@@ -71,6 +72,12 @@ export function writePypi({ name, extras, version }: PypiPackage): string {
 	return `${name}${extras.length === 0 ? '' : `[${extras.join(',')}]`}${range}`;
 }
 
+/** How a source is called in the lock, as uvx has it: what else is installed is a part of it, and which program runs is not. */
+export function pypiLockKey(source: PypiSource | PypiLocalSource): string {
+	const others = (source.with ?? []).map((other) => ` --with ${writePypi(other)}`);
+	return `pypi:${source.kind === 'pypi' ? writePypi(source) : source.path}${others.join('')}`;
+}
+
 /** PEP 503: `My.Server` and `my_server` are `my-server`. */
 export function normaliseName(name: string): string {
 	return name.toLowerCase().replace(/[-_.]+/g, '-');
@@ -100,12 +107,12 @@ export function explainPypi(text: string): string {
 }
 
 /** Whether the text names something beside the catalog, right or wrong. */
-export function isLocal(text: string): boolean {
+export function isPypiLocal(text: string): boolean {
 	return /^[./~]/.test(text);
 }
 
 /** What is wrong with the path of a package beside the catalog, and what to write instead. Undefined when nothing is. */
-export function explainLocal(text: string): string | undefined {
+export function explainPypiLocal(text: string): string | undefined {
 	const example = '"./servers/own", "./servers/own.py" or "./own-1.0-py3-none-any.whl"';
 	if (!text.startsWith('./'))
 		return `${quote(text)} does not begin with "./". Write a path below the catalog, as in ${example}`;

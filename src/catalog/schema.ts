@@ -17,7 +17,7 @@ import {
 } from '../limits.ts';
 import { EGRESS_PATTERN, explainEgress } from './egress.ts';
 import { explainMountSource, explainTarget, isAtOrBelow } from './paths.ts';
-import { explainLocal, explainPypi, isLocal, PYPI_PATTERNS, parsePypi } from './pypi.ts';
+import { explainPypi, explainPypiLocal, isPypiLocal, PYPI_PATTERNS, parsePypi } from './pypi.ts';
 import { quote } from './quote.ts';
 import { explainVariable, SECRET_FILE_PATTERN, SECRET_FILES } from './secrets.ts';
 import { explainImage, explainNpm, IMAGE_PATTERN, NPM_PATTERN, parseNpm } from './sources.ts';
@@ -165,7 +165,7 @@ const serverShape = {
 		.optional(),
 	pypi: text(CATALOG_LIMITS.pathCharsMax)
 		.superRefine((value, context) =>
-			complain(context, isLocal(value) ? explainLocal(value) : explainRequirement(value)),
+			complain(context, isPypiLocal(value) ? explainPypiLocal(value) : explainRequirement(value)),
 		)
 		.meta({ pattern: PYPI_PATTERNS.source, examples: ['mcp-server-time==2026.8.31', './servers/own.py'] })
 		.describe(
@@ -189,9 +189,9 @@ const serverShape = {
 		.describe('Which program of the package runs, where it is not the one that is named as the package.')
 		.optional(),
 	installScripts: z
-		.boolean()
+		.literal(true)
 		.describe(
-			'Whether code of packages may run while they are installed. Without it none does, and a Python package needs to have a wheel.',
+			'That the package and its dependencies may run their own code when they are installed; a Python package without a wheel is built from its source then.',
 		)
 		.optional(),
 	image: text(CATALOG_LIMITS.imageReferenceCharsMax)

@@ -7,7 +7,7 @@ import type { EntryFile } from '../catalog/import/contract.ts';
 import { resolveCatalogFile } from '../catalog/load.ts';
 import {
 	explainPypi,
-	isLocal,
+	isPypiLocal,
 	normaliseName,
 	type PypiPackage,
 	parsePypi,
@@ -34,7 +34,9 @@ export interface ExactOptions {
 export function isExact({ npm, pypi, image, with: others = [] }: EntryFile): boolean {
 	if (npm !== undefined) return npm.startsWith('./') || parseNpm(npm) !== undefined;
 	if (pypi !== undefined)
-		return (isLocal(pypi) || parsePypi(pypi) !== undefined) && others.every((other) => parsePypi(other) !== undefined);
+		return (
+			(isPypiLocal(pypi) || parsePypi(pypi) !== undefined) && others.every((other) => parsePypi(other) !== undefined)
+		);
 	return image === undefined || IMAGE_PATTERN.test(image);
 }
 
@@ -92,12 +94,13 @@ async function exactPypi(
 	{ bench, config, onStep, signal }: ExactOptions,
 ): Promise<Pick<EntryFile, 'pypi' | 'with'>> {
 	const beside = others.map(readPypi);
-	const catalogDir = dirname(await resolveCatalogFile(config.catalogPath));
-	const source = isLocal(pypi) ? { path: pypi } : readPypi(pypi);
+	const catalogFolder = dirname(await resolveCatalogFile(config.catalogPath));
+	const source = isPypiLocal(pypi) ? { path: pypi } : readPypi(pypi);
+	const options = { with: beside, ...(installScripts === true ? { installScripts } : {}) };
 	const { lock } = await resolvePypi(
 		bench.dependencies,
-		{ kind: 'pypi', ...source, with: beside, ...(installScripts === true ? { installScripts } : {}) },
-		{ ...bench, onStep, signal, python: config.python, catalogDir },
+		'path' in source ? { kind: 'pypi-local', ...source, ...options } : { kind: 'pypi', ...source, ...options },
+		{ ...bench, onStep, signal, python: config.python, catalogFolder },
 	);
 	const versions = new Map(
 		[...lock.matchAll(/^([A-Za-z0-9._-]+)==([^\s;\\]+)/gm)].map(([, name = '', version]) => [

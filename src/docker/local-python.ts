@@ -12,19 +12,19 @@ export interface LocalPackage {
 	readonly kind: 'folder' | 'wheel' | 'script';
 	/** By their paths from its folder, in order. */
 	readonly files: ReadonlyMap<string, Buffer>;
-	/** `sha256:…` of all of them. */
+	/** `sha256-…` of all of them. */
 	readonly integrity: string;
 }
 
 /**
  * What lies at a path below the catalog.
  *
- * @param catalogDir undefined where there is no such folder
+ * @param catalogFolder undefined where there is no such folder
  * @throws SlipwayError SLIPWAY_PACKAGE_MISSING, SLIPWAY_PACKAGE_REFUSED
  */
-export async function readLocal(path: string, catalogDir: string | undefined): Promise<LocalPackage> {
-	if (catalogDir === undefined) return refuse(`There is no folder that ${path} could be in.`);
-	const root = await realpath(catalogDir).catch(() => missing(path));
+export async function readLocal(path: string, catalogFolder: string | undefined): Promise<LocalPackage> {
+	if (catalogFolder === undefined) return refuse(`There is no folder that ${path} could be in.`);
+	const root = await realpath(catalogFolder).catch(() => missing(path));
 	const place = await realpath(join(root, path)).catch(() => missing(path));
 	if (!place.startsWith(root + sep)) return refuse(`A link in ${path} leads out of the folder of the catalog.`);
 	const found = await lstat(place);
@@ -76,7 +76,7 @@ function withIntegrity(kind: LocalPackage['kind'], files: ReadonlyMap<string, Bu
 	const all = createHash('sha256');
 	for (const [name, content] of files)
 		all.update(JSON.stringify([name, createHash('sha256').update(content).digest('hex')]));
-	return { kind, files, integrity: `sha256:${all.digest('hex')}` };
+	return { kind, files, integrity: `sha256-${all.digest('base64')}` };
 }
 
 function missing(path: string): never {

@@ -5,8 +5,7 @@
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { buffer } from 'node:stream/consumers';
-import { pack } from 'tar-stream';
+import { type Pack, pack } from 'tar-stream';
 import { SlipwayError } from '../errors.ts';
 import type { InstanceId, ServerName } from '../ids.ts';
 import { PREPARATION_LIMITS } from '../limits.ts';
@@ -167,15 +166,18 @@ export async function buildPackage(
 	dependencies: ContainerDependencies,
 	{ files, ...input }: BuildInput,
 ): Promise<void> {
-	const tar = pack();
-	for (const [name, content] of Object.entries(files)) tar.entry({ name, mode: 0o644, mtime: new Date(0) }, content);
-	tar.finalize();
-	return buildFrom(dependencies, { ...input, tar: Readable.from([await buffer(tar)]) });
+	return buildFrom(dependencies, {
+		...input,
+		write: async (tar) => {
+			for (const [name, content] of Object.entries(files))
+				tar.entry({ name, mode: 0o644, mtime: new Date(0) }, content);
+		},
+	});
 }
 
 export interface BuildFromInput extends Omit<BuildInput, 'files'> {
-	/** What is built of: a tar, that may still be on its way. */
-	readonly tar: Readable;
+	/** Writes what is built of, as it comes. */
+	readonly write: (tar: Pack) => Promise<void>;
 	/** Beside BASE. */
 	readonly buildArguments?: Readonly<Record<string, string>>;
 	/** Without one it has the engine's own. */
@@ -189,14 +191,22 @@ export interface BuildFromInput extends Omit<BuildInput, 'files'> {
  */
 export async function buildFrom(
 	{ engine }: ContainerDependencies,
-	{ reference, baseId, what, context, labels, tar, buildArguments, network }: BuildFromInput,
+	{ reference, baseId, what, context, labels, write, buildArguments, network }: BuildFromInput,
 ): Promise<void> {
+	const tar = pack();
+	const broken = new AbortController();
+	// The engine would wait for the rest of what breaks off.
+	const written = write(tar).then(
+		() => tar.finalize(),
+		(error: unknown) => broken.abort(error),
+	);
 	const timeoutMs = PREPARATION_LIMITS.buildTimeoutMs;
+	const signal = AbortSignal.any([context.signal, broken.signal]);
 	let log = '';
 	try {
 		const stream = await engine.stream(
 			(docker) =>
-				docker.buildImage(tar, {
+				docker.buildImage(Readable.from(tar), {
 					t: reference,
 					buildargs: { BASE: baseId, ...buildArguments },
 					labels: { ...labels, [LABELS.gateway]: context.owner ?? context.gateway },
@@ -204,19 +214,20 @@ export async function buildFrom(
 					forcerm: true,
 					...(network === undefined ? {} : { networkmode: network }),
 				}),
-			{ timeoutMs, signal: context.signal },
+			{ timeoutMs, signal },
 		);
-		const bounded = AbortSignal.any([context.signal, AbortSignal.timeout(timeoutMs)]);
 		await followProgress(
 			stream,
 			(text) => {
 				// The builder colours what came on stderr.
 				log = (log + text.replace(/\u001b\[[0-9;]*m/g, '')).slice(-PREPARATION_LIMITS.logTailCharsMax);
 			},
-			bounded,
+			AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
 		);
+		await written;
 	} catch (error) {
-		context.signal.throwIfAborted();
+		tar.destroy();
+		signal.throwIfAborted();
 		if (error instanceof SlipwayError) throw error;
 		const refused = /^slipway: (.+)$/m.exec(log)?.[1];
 		if (refused !== undefined) throw new SlipwayError('SLIPWAY_PACKAGE_REFUSED', { reason: refused }, { cause: error });

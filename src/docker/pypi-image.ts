@@ -7,11 +7,9 @@
  */
 import { readFile } from 'node:fs/promises';
 import { posix } from 'node:path';
-import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { pack } from 'tar-stream';
-import type { PypiSource } from '../catalog/catalog.ts';
-import { type PypiPackage, toRequirement, writePypi } from '../catalog/pypi.ts';
+import type { PypiLocalSource, PypiSource } from '../catalog/catalog.ts';
+import { type PypiPackage, pypiLockKey, toRequirement, writePypi } from '../catalog/pypi.ts';
 import type { PythonConfig } from '../config.ts';
 import { SlipwayError } from '../errors.ts';
 import { PREPARATION_LIMITS } from '../limits.ts';
@@ -31,7 +29,7 @@ const MS_PER_SECOND = 1000;
 export interface PypiImageContext extends PackageContext {
 	readonly python: PythonConfig;
 	/** The folder that packages beside the catalog are below. */
-	readonly catalogDir: string | undefined;
+	readonly catalogFolder: string | undefined;
 	/** What was resolved before: requirements with the hash of every file. Nothing is resolved then. */
 	readonly lock?: string;
 }
@@ -40,7 +38,7 @@ export interface PypiImageContext extends PackageContext {
 export interface ResolvedPypi {
 	/** Exact; of what lies beside the catalog, `local`. */
 	readonly version: string;
-	/** `sha256:…` of the file of the package itself, or of all files of what lies beside the catalog. */
+	/** `sha256-…` of the file of the package itself, or of all files of what lies beside the catalog. */
 	readonly integrity: string;
 	/** Requirements, as pip reads them, with the hash of every file that is installed. */
 	readonly lock: string;
@@ -54,7 +52,7 @@ export interface ResolvedPypi {
  */
 export async function resolvePypi(
 	dependencies: ContainerDependencies,
-	wanted: PypiSource,
+	wanted: PypiSource | PypiLocalSource,
 	context: PypiImageContext,
 ): Promise<ResolvedPypi> {
 	const base = await ensureImage(dependencies.engine, context.python.image, context);
@@ -72,7 +70,7 @@ export async function resolvePypi(
  */
 export async function ensurePypiImage(
 	dependencies: ContainerDependencies,
-	wanted: PypiSource,
+	wanted: PypiSource | PypiLocalSource,
 	context: PypiImageContext,
 ): Promise<PreparedImage> {
 	const { engine } = dependencies;
@@ -108,8 +106,12 @@ interface Work {
 	readonly fetch: Omit<Parameters<typeof fetchPython>[1], 'fetch'>;
 }
 
-async function readWork(wanted: PypiSource, baseId: string, context: PypiImageContext): Promise<Work> {
-	const local = 'path' in wanted ? await readLocal(wanted.path, context.catalogDir) : undefined;
+async function readWork(
+	wanted: PypiSource | PypiLocalSource,
+	baseId: string,
+	context: PypiImageContext,
+): Promise<Work> {
+	const local = 'path' in wanted ? await readLocal(wanted.path, context.catalogFolder) : undefined;
 	const template = await readTemplate();
 	const program = await readFile(new URL('prepare.py', TEMPLATE_FOLDER), 'utf8');
 	const packages = 'path' in wanted ? [] : [wanted];
@@ -173,11 +175,16 @@ function referenceOf({ repository, source }: Work, lock: string): string {
 	return `${repository}:${hash(JSON.stringify({ source, lock })).slice(0, 16)}`;
 }
 
-function identify(wanted: PypiSource, lock: string, local: LocalPackage | undefined): Omit<ResolvedPypi, 'lock'> {
+function identify(
+	wanted: PypiSource | PypiLocalSource,
+	lock: string,
+	local: LocalPackage | undefined,
+): Omit<ResolvedPypi, 'lock'> {
 	if (local !== undefined || 'path' in wanted) return { version: 'local', integrity: local?.integrity ?? '' };
 	for (const line of lock.split('\n')) {
-		const [, name, version, digest] = /^([^=\s]+)==(\S+) --hash=(sha256:[0-9a-f]{64})$/.exec(line) ?? [];
-		if (name === wanted.name && version !== undefined && digest !== undefined) return { version, integrity: digest };
+		const [, name, version, digest] = /^([^=\s]+)==(\S+) --hash=sha256:([0-9a-f]{64})$/.exec(line) ?? [];
+		if (name === wanted.name && version !== undefined && digest !== undefined)
+			return { version, integrity: `sha256-${Buffer.from(digest, 'hex').toString('base64')}` };
 	}
 	throw new SlipwayError('SLIPWAY_PREPARATION_FAILED', {
 		reason: `pip resolved ${wanted.name} to nothing that has a hash.`,
@@ -185,7 +192,7 @@ function identify(wanted: PypiSource, lock: string, local: LocalPackage | undefi
 }
 
 interface BuildOptions {
-	readonly wanted: PypiSource;
+	readonly wanted: PypiSource | PypiLocalSource;
 	readonly work: Work;
 	readonly lock: string;
 	readonly files: Fetched;
@@ -199,41 +206,31 @@ async function build(dependencies: ContainerDependencies, options: BuildOptions)
 	const reference = referenceOf(work, lock);
 	if ((await inspectImage(dependencies.engine, reference)) !== undefined) return reference;
 	context.onStep(`building ${reference}`);
-	const tar = pack();
-	const broken = new AbortController();
-	const write = async (): Promise<void> => {
-		for (const [name, content] of Object.entries(work.template)) addFile(tar, name, content);
-		if (work.local?.kind === 'script') addFile(tar, SCRIPT, work.local.files.get(SCRIPT) ?? '');
-		// The folder is there also where nothing is in it.
-		tar.entry({ name: 'wheels', type: 'directory', mode: 0o755, mtime: new Date(0) });
-		for await (const { name, size, content } of files)
-			await pipeline(content, tar.entry({ name, size, mode: 0o644, mtime: new Date(0) }));
-		tar.finalize();
-	};
 	try {
-		await Promise.all([
-			write().catch((error: unknown) => {
-				broken.abort();
-				throw error;
-			}),
-			buildFrom(dependencies, {
-				reference,
-				baseId: work.baseId,
-				what: work.what,
-				context: { ...context, signal: AbortSignal.any([context.signal, broken.signal]) },
-				tar: Readable.from(tar),
-				network: 'none',
-				buildArguments: { GATEWAY: context.gateway, SOURCE: work.source },
-				labels: {
-					[LABELS.source]: work.source,
-					[LABELS.package]: 'path' in wanted ? wanted.path : `${wanted.name}==${version}`,
-					[LABELS.integrity]: integrity,
-					[LABELS.lock]: `sha256:${hash(lock)}`,
-				},
-			}),
-		]);
+		await buildFrom(dependencies, {
+			reference,
+			baseId: work.baseId,
+			what: work.what,
+			context,
+			write: async (tar) => {
+				for (const [name, content] of Object.entries(work.template)) addFile(tar, name, content);
+				if (work.local?.kind === 'script') addFile(tar, SCRIPT, work.local.files.get(SCRIPT) ?? '');
+				// The folder is there also where nothing is in it.
+				tar.entry({ name: 'wheels', type: 'directory', mode: 0o755, mtime: new Date(0) });
+				for await (const { name, size, content } of files)
+					await pipeline(content, tar.entry({ name, size, mode: 0o644, mtime: new Date(0) }));
+			},
+			network: 'none',
+			buildArguments: { GATEWAY: context.gateway, SOURCE: work.source },
+			labels: {
+				[LABELS.source]: work.source,
+				[LABELS.key]: pypiLockKey(wanted),
+				[LABELS.package]: 'path' in wanted ? `${wanted.path}@${version}` : `${wanted.name}==${version}`,
+				[LABELS.integrity]: integrity,
+				[LABELS.lock]: `sha256:${hash(lock)}`,
+			},
+		});
 	} finally {
-		tar.destroy();
 		await removeStages(dependencies, work.source, context);
 	}
 	return reference;

@@ -17,7 +17,7 @@ import { PREPARATION_LIMITS } from '../limits.ts';
 import type { ContainerDependencies } from './container.ts';
 import type { LocalPackage } from './local-python.ts';
 import { type PackageContext, resolverSpec } from './package-image.ts';
-import { converse } from './run-once.ts';
+import { runReading } from './run-once.ts';
 
 const WHEEL_PATTERN = /^wheels\/[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl$/;
 const FILES_OUT: readonly string[] = ['entry.json', 'requirements.txt'];
@@ -79,8 +79,8 @@ export async function fetchPython<T>(
 	});
 	context.books.add(spec.instance);
 	try {
-		const { value, exitCode, stderr } = await converse(dependencies, spec, {
-			stdin: tell(input, { netrc, wheels }),
+		const { value, exitCode, stderr } = await runReading(dependencies, spec, {
+			input: tell(input, { netrc, wheels }),
 			read: (stdout) => readAnswer(stdout, use),
 			signal,
 		});

@@ -50,7 +50,7 @@ export interface LocalLauncherOptions extends IdentityOptions {
 	readonly nodeImage: string;
 	readonly python: PythonConfig;
 	/** The folder of the catalog, which packages that are beside it are below. Absent: there are none. */
-	readonly catalogDir?: string;
+	readonly catalogFolder?: string;
 	/** The deployment that images are made for, where that is another one. */
 	readonly imagesOf?: string;
 	readonly instancesMax: number;
@@ -321,15 +321,15 @@ export class LocalLauncher implements Launcher {
 	}
 
 	async #prepare(source: Source, context: PreparationContext): Promise<PreparedImage> {
-		const { engine, nodeImage, python, catalogDir, imagesOf } = this.#options;
+		const { engine, nodeImage, python, catalogFolder, imagesOf } = this.#options;
 		engine.assertReachable();
 		if (source.kind === 'image') return ensureImage(engine, source.reference, context);
 		const { gateway } = await this.#identityNow();
 		const owner = imagesOf === undefined ? {} : { owner: imagesOf };
 		const ours = { ...context, ...owner, gateway, boot: this.#boot, books: this.#books };
-		return source.kind === 'pypi'
-			? ensurePypiImage(this.#dependencies(), source, { ...ours, python, catalogDir })
-			: ensureNpmImage(this.#dependencies(), source, { ...ours, nodeImage });
+		return source.kind === 'npm'
+			? ensureNpmImage(this.#dependencies(), source, { ...ours, nodeImage })
+			: ensurePypiImage(this.#dependencies(), source, { ...ours, python, catalogFolder });
 	}
 
 	#identityNow(): Promise<Identity> {

@@ -159,7 +159,9 @@ export function describeSource(source: Source): string {
 		case 'npm':
 			return `npm ${source.name}@${source.version}`;
 		case 'pypi':
-			return `pypi ${'path' in source ? source.path : writePypi(source)}`;
+			return `pypi ${writePypi(source)}`;
+		case 'pypi-local':
+			return `pypi ${source.path}`;
 		case 'image':
 			return `image ${source.reference}`;
 	}

@@ -8,8 +8,8 @@ import { LABELS } from '../../src/docker/labels.ts';
 import { ensurePypiImage, resolvePypi } from '../../src/docker/pypi-image.ts';
 import { docker, refusedWith, until } from '../support/engine-bench.ts';
 import { startIndex } from '../support/pypi-index.ts';
-import { imagesWith, madeSource, makeFolder, openPythonYard } from '../support/python-bench.ts';
-import { makeWheel } from '../support/wheels.ts';
+import { imagesWith, MINUTES_MS, madeSource, makeFolder, openPythonYard } from '../support/python-bench.ts';
+import { integrityOf, makeWheel } from '../support/wheels.ts';
 
 const main = (word: string): Record<string, string> => ({ 'indexed.py': `def main(): print("${word}")\n` });
 const SERVER = { name: 'slipway-indexed', scripts: { 'slipway-indexed': 'indexed:main' }, requires: ['slipway-below'] };
@@ -65,6 +65,7 @@ test('an index behind a password: fetched from, and the password is in no image 
 	const denied = await refusedWith(
 		'SLIPWAY_PREPARATION_FAILED',
 		resolvePypi(yard.dependencies, madeSource(NAMED), yard.context({ indexUrl: index.url })),
+		MINUTES_MS,
 	);
 	assert.match(denied.details.reason ?? '', /credentials.*SLIPWAY_PYPI_NETRC_FILE/);
 });
@@ -78,7 +79,7 @@ test('what was resolved is what is built: the newest when nothing is said, and n
 	const newest = await resolvePypi(dependencies, madeSource({ ...NAMED, version: 'latest' }), yard.context(python));
 	assert.deepEqual(newest, {
 		version: '2.0',
-		integrity: `sha256:${TWO.sha256}`,
+		integrity: integrityOf(TWO),
 		lock: `slipway-below==0.1 --hash=sha256:${BELOW.sha256}\nslipway-indexed==2.0 --hash=sha256:${TWO.sha256}\n`,
 	});
 	const older = await resolvePypi(dependencies, madeSource({ ...NAMED, version: '>=0.5,<2' }), yard.context(python));
@@ -89,12 +90,13 @@ test('what was resolved is what is built: the newest when nothing is said, and n
 	const changed = await refusedWith(
 		'SLIPWAY_PACKAGE_CHANGED',
 		ensurePypiImage(dependencies, exact, yard.context({ indexUrl: other.url }, older.lock)),
+		MINUTES_MS,
 	);
 	assert.match(changed.details.reason ?? '', /^slipway-below==0\.1 is not the file that it was/);
 	assert.deepEqual(await imagesWith(LABELS.gateway, yard.gatewayId), []);
 
 	const image = await ensurePypiImage(dependencies, exact, yard.context(python, older.lock));
-	assert.equal(image.integrity, `sha256:${ONE.sha256}`);
+	assert.equal(image.integrity, integrityOf(ONE));
 	// With what was resolved before, there is nothing to ask and nothing to do.
 	yard.steps.splice(0);
 	const again = await ensurePypiImage(
@@ -119,6 +121,7 @@ test('an index that does not answer is not one that has no such package', async 
 	const failed = await refusedWith(
 		'SLIPWAY_PREPARATION_FAILED',
 		resolvePypi(yard.dependencies, madeSource(NAMED), nowhere),
+		MINUTES_MS,
 	);
 	assert.match(failed.details.log ?? '', /Connection refused/);
 });

@@ -9,6 +9,7 @@ import { refusedWith } from '../support/engine-bench.ts';
 import {
 	imageOf,
 	imagesWith,
+	MINUTES_MS,
 	makeFolder,
 	openPythonBench,
 	prepared,
@@ -47,7 +48,7 @@ test('a folder, a wheel and a script beside the catalog run, and another content
 		'script.py': SCRIPT,
 		'plain.py': 'print("plain")\n',
 	});
-	const options = { python: { wheelsDir: wheels.path }, catalogDir: catalog.path };
+	const options = { python: { wheelsDir: wheels.path }, catalogFolder: catalog.path };
 	// An index may have one of the same name and version, and that is not what is meant.
 	const namesake = makeWheel({ ...OWN, files: { 'own.py': 'def main(): print("of somebody else")\n' } });
 	await wheels.write({ [namesake.file]: namesake.content });
@@ -63,7 +64,7 @@ test('a folder, a wheel and a script beside the catalog run, and another content
 		const outputs = await Promise.all(Object.keys(entries).map((name) => said(bench, name)));
 		assert.deepEqual(outputs, ['own based', 'own based', 'script based one two', 'plain']);
 		assert.match(imageOf(bench, 'folder').image, /^slipway\/pypi-own:[0-9a-f]{16}$/);
-		assert.match(imageOf(bench, 'script').integrity ?? '', /^sha256:[0-9a-f]{64}$/);
+		assert.match(imageOf(bench, 'script').integrity ?? '', /^sha256-[A-Za-z0-9+/]{43}=$/);
 		assert.deepEqual(await stagesLeft(bench), []);
 		before = imageOf(bench, 'plain').image;
 		// What is left out is in no hash either: the image is found again.
@@ -88,9 +89,9 @@ test('a build of a folder that tells what it should not is told of without the p
 	});
 	await using bench = await openPythonBench(serversOf({ own: { pypi: './own' } }), {
 		python: { netrcFile: join(catalog.path, 'netrc') },
-		catalogDir: catalog.path,
+		catalogFolder: catalog.path,
 	});
-	const { details } = await refusedWith('SLIPWAY_PREPARATION_FAILED', prepared(bench, 'own'));
+	const { details } = await refusedWith('SLIPWAY_PREPARATION_FAILED', prepared(bench, 'own'), MINUTES_MS);
 	assert.match(details.log ?? '', /the file says: machine example\.org login ada password \[redacted\]/);
 	assert.ok(!JSON.stringify(details).includes(password));
 });
@@ -111,10 +112,10 @@ raise RuntimeError("it has answered")
 	const entries = Object.fromEntries(names.map((_, index) => [`s${index}`, { pypi: `./s${index}` }]));
 	await using bench = await openPythonBench(serversOf(entries), {
 		python: { wheelsDir: wheels.path },
-		catalogDir: catalog.path,
+		catalogFolder: catalog.path,
 	});
 	for (const name of Object.keys(entries)) {
-		const { details } = await refusedWith('SLIPWAY_PREPARATION_FAILED', prepared(bench, name));
+		const { details } = await refusedWith('SLIPWAY_PREPARATION_FAILED', prepared(bench, name), MINUTES_MS);
 		assert.equal(details.reason, 'What was fetched is not what a package is made of.');
 	}
 	assert.deepEqual(await imagesWith(LABELS.gateway, bench.gatewayId), []);
@@ -152,14 +153,14 @@ test('what lies beside the catalog and cannot be used is refused with the reason
 	const entries = Object.fromEntries(Object.keys(bad).map((pypi, index) => [`s${index}`, { pypi }]));
 	await using bench = await openPythonBench(serversOf({ ...entries, gone: { pypi: './gone.py' } }), {
 		python: { wheelsDir: wheels.path },
-		catalogDir: catalog.path,
+		catalogFolder: catalog.path,
 	});
 	await Promise.all(
 		names.map(async (name, index) => {
-			const { details } = await refusedWith('SLIPWAY_PACKAGE_REFUSED', prepared(bench, name));
+			const { details } = await refusedWith('SLIPWAY_PACKAGE_REFUSED', prepared(bench, name), MINUTES_MS);
 			assert.match(details.reason ?? '', Object.values(bad)[index] ?? /^$/);
 		}),
 	);
-	const gone = await refusedWith('SLIPWAY_PACKAGE_MISSING', prepared(bench, 'gone'));
+	const gone = await refusedWith('SLIPWAY_PACKAGE_MISSING', prepared(bench, 'gone'), MINUTES_MS);
 	assert.match(gone.details.reason ?? '', /^There is no \.\/gone\.py beside the catalog\.$/);
 });

@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LABELS } from '../../src/docker/labels.ts';
-import { docker, refusedWith, within } from '../support/engine-bench.ts';
+import { docker, newGatewayId, refusedWith, within } from '../support/engine-bench.ts';
 import {
 	imageOf,
 	imagesWith,
+	MINUTES_MS,
 	makeFolder,
 	openPythonBench,
 	prepared,
@@ -13,7 +14,7 @@ import {
 	serversOf,
 	stagesLeft,
 } from '../support/python-bench.ts';
-import { makeSource, makeWheel } from '../support/wheels.ts';
+import { integrityOf, makeSource, makeWheel } from '../support/wheels.ts';
 
 const TELL = `
 import json, os, sys
@@ -73,7 +74,7 @@ test('a package with what it needs becomes an image once, and its tag is of what
 	assert.equal(other, 'the other one');
 	const made = imageOf(bench, 'one');
 	assert.match(made.image, /^slipway\/pypi-slipway-tell:[0-9a-f]{16}$/);
-	assert.equal(made.integrity, `sha256:${TELL_WHEEL.sha256}`);
+	assert.equal(made.integrity, integrityOf(TELL_WHEEL));
 	assert.equal(new Set(['one', 'two', 'other'].map((name) => imageOf(bench, name).image)).size, 3);
 	const { Config } = await docker.getImage(made.image).inspect();
 	assert.equal(Config.User, '65532:65532');
@@ -91,15 +92,12 @@ test('a package with what it needs becomes an image once, and its tag is of what
 	assert.deepEqual(await imagesWith(LABELS.gateway, again.gatewayId), []);
 });
 
-test('stopping in the middle of a preparation leaves nothing', async () => {
+test('stopping in the middle of a preparation leaves nothing that the next one does not put away', async () => {
 	await using wheels = await makeFolder(WHEELS);
+	const entry = serversOf({ one: { pypi: 'slipway-tell==1.0.0', with: ['slipway-more==2.0'] } });
+	const options = { python: { wheelsDir: wheels.path }, gatewayId: newGatewayId() };
 	for (const moment of ['resolving', 'building']) {
-		const bench = await openPythonBench(
-			serversOf({ one: { pypi: 'slipway-tell==1.0.0', with: ['slipway-more==2.0'] } }),
-			{
-				python: { wheelsDir: wheels.path },
-			},
-		);
+		const bench = await openPythonBench(entry, options);
 		const there = Promise.withResolvers<void>();
 		const look = ({ servers }: Pick<typeof bench.launcher.state, 'servers'>): void => {
 			const preparation = servers[0]?.preparation;
@@ -111,12 +109,17 @@ test('stopping in the middle of a preparation leaves nothing', async () => {
 		await within(there.promise, moment);
 		await bench.launcher.stop();
 		assert.equal(await launch, 'SLIPWAY_DRAINING');
-		const tagged = (await imagesWith(LABELS.gateway, bench.gatewayId)).filter(
-			({ RepoTags }) => (RepoTags ?? []).length > 0,
+		const left = await imagesWith(LABELS.gateway, bench.gatewayId);
+		assert.deepEqual(
+			left.flatMap(({ RepoTags }) => RepoTags ?? []),
+			[],
 		);
-		assert.deepEqual(tagged, []);
 		await bench[Symbol.asyncDispose]();
 	}
+	// The builder may have gone on for a moment.
+	await using next = await openPythonBench(entry, options);
+	assert.deepEqual(JSON.parse(await said(next, 'one')).arguments, []);
+	assert.deepEqual(await stagesLeft(next), []);
 });
 
 test('a folder of wheels or a file with credentials that is not there is named', async () => {
@@ -127,7 +130,7 @@ test('a folder of wheels or a file with credentials that is not there is named',
 		[{ netrcFile: '/dev/zero' }, /^The file of SLIPWAY_PYPI_NETRC_FILE has more than 65536 bytes\.$/],
 	] as const) {
 		await using bench = await openPythonBench(entry, { python });
-		const { details } = await refusedWith('SLIPWAY_PREPARATION_FAILED', prepared(bench, 'one'));
+		const { details } = await refusedWith('SLIPWAY_PREPARATION_FAILED', prepared(bench, 'one'), MINUTES_MS);
 		assert.match(details.reason ?? '', reason);
 	}
 });
@@ -202,7 +205,7 @@ test('what there is not, what is no server and what would run code at once is re
 	);
 	await Promise.all(
 		Object.entries(bad).map(async ([name, [, code, reason]]) => {
-			const { details } = await refusedWith(code, prepared(bench, name));
+			const { details } = await refusedWith(code, prepared(bench, name), MINUTES_MS);
 			assert.match(details.reason ?? '', reason);
 		}),
 	);

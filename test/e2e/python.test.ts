@@ -31,7 +31,7 @@ test('a Python server is listed and called, with nothing held back, nothing to w
 	};
 	const stack = await startStack({
 		catalog: createCatalog(serversOf(entries)),
-		launcher: { python: { ...PYTHON, wheelsDir: wheels.path }, catalogDir: catalog.path },
+		launcher: { python: { ...PYTHON, wheelsDir: wheels.path }, catalogFolder: catalog.path },
 	});
 	try {
 		for (const [name, words] of [

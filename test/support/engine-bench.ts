@@ -78,13 +78,18 @@ export async function until(what: string, isSo: () => boolean | Promise<boolean>
 }
 
 /** That the promise rejects with this error of the table, which is returned. */
-export async function refusedWith(code: ErrorCode, promise: Promise<unknown>): Promise<SlipwayError> {
+export async function refusedWith(
+	code: ErrorCode,
+	promise: Promise<unknown>,
+	ms: number = DEADLINE_MS,
+): Promise<SlipwayError> {
 	const outcome: unknown = await within(
 		promise.then(
 			() => 'no error',
 			(error: unknown) => error,
 		),
 		code,
+		ms,
 	);
 	assert.ok(outcome instanceof SlipwayError, `not an error of the table: ${String(outcome)}`);
 	assert.equal(outcome.code, code, outcome.message);

@@ -14,7 +14,8 @@ import { type Bench, docker, neverAborted, openBench, openYard, PYTHON, within }
 import { removeImage } from './engine-images.ts';
 import type { Distribution } from './wheels.ts';
 
-const MINUTES_MS = 90_000;
+/** For many images at once on a machine that others load. */
+export const MINUTES_MS = 90_000;
 
 /** A folder that is removed at the end of its block. */
 export interface Folder extends AsyncDisposable {
@@ -42,16 +43,18 @@ export function serversOf(entries: Readonly<Record<string, object>>): readonly S
 
 export interface PythonBenchOptions {
 	readonly python?: Partial<PythonConfig>;
-	readonly catalogDir?: string;
+	readonly catalogFolder?: string;
+	readonly gatewayId?: string;
 }
 
 /** A launcher. When it is disposed of, no image of its own is left either. */
 export async function openPythonBench(
 	servers: readonly Server[],
-	{ python, catalogDir }: PythonBenchOptions,
+	{ python, catalogFolder, gatewayId }: PythonBenchOptions,
 ): Promise<Bench> {
 	const bench = await openBench(servers, {
-		launcher: { python: { ...PYTHON, ...python }, ...(catalogDir === undefined ? {} : { catalogDir }) },
+		launcher: { python: { ...PYTHON, ...python }, ...(catalogFolder === undefined ? {} : { catalogFolder }) },
+		...(gatewayId === undefined ? {} : { gatewayId }),
 	});
 	return {
 		...bench,
@@ -98,7 +101,7 @@ export function imageOf(
 }
 
 /** A source as the program makes it, and not a catalog. */
-export function madeSource(source: Omit<PypiSource, 'kind'> & { name: string; version: string }): PypiSource {
+export function madeSource(source: Pick<PypiSource, 'name' | 'version'>): PypiSource {
 	return { kind: 'pypi', extras: [], ...source };
 }
 
@@ -127,7 +130,7 @@ export async function openPythonYard(): Promise<PythonYard> {
 			onStep: (step) => steps.push(step),
 			signal: neverAborted(),
 			python: { ...PYTHON, ...python },
-			catalogDir: undefined,
+			catalogFolder: undefined,
 			...(lock === undefined ? {} : { lock }),
 		}),
 		[Symbol.asyncDispose]: async () => {

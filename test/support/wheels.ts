@@ -24,6 +24,11 @@ export interface Distribution {
 	readonly sha256: string;
 }
 
+/** As images and the lock have it. */
+export function integrityOf({ sha256 }: Distribution): string {
+	return `sha256-${Buffer.from(sha256, 'hex').toString('base64')}`;
+}
+
 /** A wheel, as PEP 427 has it. */
 export function makeWheel({ name, version, files = {}, scripts = {}, ...said }: WheelOptions): Distribution {
 	const stem = `${name.replace(/[-.]+/g, '_')}-${version}`;

@@ -705,13 +705,13 @@ test('names and versions of Python packages are taken as they are normalised', (
 		assert.deepEqual(parseServer({ pypi }).source, { kind: 'pypi', name, extras, version });
 	const said = { pypi: './servers/own', with: ['Two[x]==2.0'], bin: 'run', installScripts: true };
 	assert.deepEqual(parseServer(said).source, {
-		kind: 'pypi',
+		kind: 'pypi-local',
 		path: './servers/own',
 		with: [{ name: 'two', extras: ['x'], version: '2.0' }],
 		bin: 'run',
 		installScripts: true,
 	});
-	assert.deepEqual(parseServer({ pypi: 'a==1', with: [], installScripts: false }).source, {
+	assert.deepEqual(parseServer({ pypi: 'a==1', with: [] }).source, {
 		kind: 'pypi',
 		name: 'a',
 		extras: [],
