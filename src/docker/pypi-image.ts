@@ -223,7 +223,7 @@ async function build(dependencies: ContainerDependencies, options: BuildOptions)
 				context: { ...context, signal: AbortSignal.any([context.signal, broken.signal]) },
 				tar: Readable.from(tar),
 				network: 'none',
-				buildArguments: { GATEWAY: context.gateway, SOURCE: work.source },
+				buildArguments: { GATEWAY: context.owner ?? context.gateway, SOURCE: work.source },
 				labels: {
 					[LABELS.source]: work.source,
 					[LABELS.package]: 'path' in wanted ? wanted.path : `${wanted.name}==${version}`,
@@ -246,9 +246,9 @@ async function build(dependencies: ContainerDependencies, options: BuildOptions)
 async function removeStages(
 	{ engine }: ContainerDependencies,
 	source: string,
-	{ gateway }: PackageContext,
+	{ gateway, owner = gateway }: PackageContext,
 ): Promise<void> {
-	const filters = JSON.stringify({ label: [LABELS.stage, `${LABELS.gateway}=${gateway}`], dangling: ['true'] });
+	const filters = JSON.stringify({ label: [LABELS.stage, `${LABELS.gateway}=${owner}`], dangling: ['true'] });
 	const left = await engine.call((docker) => docker.listImages({ filters })).catch(() => []);
 	const longAgo = (Date.now() - PREPARATION_LIMITS.buildTimeoutMs) / MS_PER_SECOND;
 	for (const { Id, Labels, Created } of left) {
