@@ -221,7 +221,7 @@ async function build(dependencies: ContainerDependencies, options: BuildOptions)
 					await pipeline(content, tar.entry({ name, size, mode: 0o644, mtime: new Date(0) }));
 			},
 			network: 'none',
-			buildArguments: { GATEWAY: context.gateway, SOURCE: work.source },
+			buildArguments: { GATEWAY: context.owner ?? context.gateway, SOURCE: work.source },
 			labels: {
 				[LABELS.source]: work.source,
 				[LABELS.key]: pypiLockKey(wanted),
@@ -243,9 +243,9 @@ async function build(dependencies: ContainerDependencies, options: BuildOptions)
 async function removeStages(
 	{ engine }: ContainerDependencies,
 	source: string,
-	{ gateway }: PackageContext,
+	{ gateway, owner = gateway }: PackageContext,
 ): Promise<void> {
-	const filters = JSON.stringify({ label: [LABELS.stage, `${LABELS.gateway}=${gateway}`], dangling: ['true'] });
+	const filters = JSON.stringify({ label: [LABELS.stage, `${LABELS.gateway}=${owner}`], dangling: ['true'] });
 	const left = await engine.call((docker) => docker.listImages({ filters })).catch(() => []);
 	const longAgo = (Date.now() - PREPARATION_LIMITS.buildTimeoutMs) / MS_PER_SECOND;
 	for (const { Id, Labels, Created } of left) {
