@@ -295,6 +295,27 @@ export const SETTINGS = Object.freeze({
 		['launcher'],
 		'The image that npm packages are put on.',
 	),
+	SLIPWAY_NPM_REGISTRY: setting(
+		z.url({ protocol: /^https?$/, error: 'an http or https URL' }).optional(),
+		'`https://registry.npmjs.org`',
+		['launcher'],
+		'The registry that npm packages come from, as the containers that prepare them reach it.',
+	),
+	SLIPWAY_NPMRC_SECRET: setting(
+		z
+			.string()
+			.regex(SECRET_NAME_PATTERN, 'the name of a secret: lower-case letters, digits and `_`, a letter first')
+			.optional(),
+		'none',
+		['launcher'],
+		'The name of a secret (docs/secrets.md) whose value is an `.npmrc`: registries of scopes, and credentials for them. It is in no image.',
+	),
+	SLIPWAY_NPM_OFFLINE_DIR: setting(
+		text,
+		'none',
+		['launcher'],
+		'A folder of archives that `npm pack` made (`.tgz`), which takes the place of any registry: npm packages are prepared without a network then.',
+	),
 	SLIPWAY_DOCKER_SOCKET: setting(
 		z.string().startsWith('/', 'an absolute path').default('/var/run/docker.sock'),
 		'`/var/run/docker.sock`',
@@ -413,6 +434,12 @@ export interface Config {
 	readonly secrets: SecretsConfig;
 	readonly hostDir: string | undefined;
 	readonly nodeImage: string;
+	readonly npm: {
+		readonly registry: string | undefined;
+		/** The name of the secret that is an .npmrc. */
+		readonly npmrcSecret: string | undefined;
+		readonly offlineDir: string | undefined;
+	};
 	readonly dockerSocket: string;
 	readonly gatewayId: string | undefined;
 	readonly dataDir: string;
@@ -533,6 +560,11 @@ function toConfig(values: Values, secrets: SecretsConfig['environment']): Config
 		}),
 		hostDir: values.SLIPWAY_HOST_DIR,
 		nodeImage: values.SLIPWAY_NODE_IMAGE,
+		npm: Object.freeze({
+			registry: values.SLIPWAY_NPM_REGISTRY,
+			npmrcSecret: values.SLIPWAY_NPMRC_SECRET,
+			offlineDir: values.SLIPWAY_NPM_OFFLINE_DIR,
+		}),
 		dockerSocket: values.SLIPWAY_DOCKER_SOCKET,
 		gatewayId: values.SLIPWAY_GATEWAY_ID,
 		dataDir: values.SLIPWAY_DATA,

@@ -554,6 +554,13 @@ export const ERRORS = Object.freeze({
 		'The package cannot be run as a server.',
 		'See `data.reason`.',
 	),
+	SLIPWAY_PACKAGE_CHANGED: row(
+		502,
+		RPC_CODES.failed,
+		'warn',
+		'A package is not the one that was resolved.',
+		'Somebody put another one in its place under the same version: find out who, and why. `slipway lock --update <server>` takes it as it is now.',
+	),
 	SLIPWAY_PREPARATION_FAILED: row(
 		502,
 		RPC_CODES.failed,
@@ -678,6 +685,13 @@ export const ERRORS = Object.freeze({
 		'error',
 		'The catalog is wrong.',
 		'Correct the place that the message names; catalog.schema.json helps an editor to.',
+	),
+	SLIPWAY_LOCK_INVALID: row(
+		500,
+		RPC_CODES.internal,
+		'error',
+		'The lock of the catalog is wrong.',
+		'Bring the file back as it was, or remove it and have `slipway lock` write another.',
 	),
 });
 

@@ -1,6 +1,7 @@
 /** The launcher: everything that needs the Docker socket, put together. It faces no network. */
 import { hostname } from 'node:os';
-import { loadCatalog } from './catalog/load.ts';
+import { dirname } from 'node:path';
+import { loadCatalog, resolveCatalogFile } from './catalog/load.ts';
 import { watchCatalog } from './catalog/watch.ts';
 import type { Config } from './config.ts';
 import { Engine } from './docker/engine.ts';
@@ -8,6 +9,7 @@ import { EgressDoor, LinkedGate } from './egress/link.ts';
 import { LocalGate } from './egress/local-gate.ts';
 import type { EgressOptions } from './launcher/egress.ts';
 import { LocalLauncher } from './launcher/local.ts';
+import { npmAccess } from './launcher/npm-access.ts';
 import { LauncherServer } from './launcher/server.ts';
 import type { Log } from './log.ts';
 
@@ -50,6 +52,8 @@ export async function startLauncher({
 		version,
 		catalog,
 		nodeImage: config.nodeImage,
+		catalogFolder: dirname(await resolveCatalogFile(config.catalogPath)),
+		npm: npmAccess(config),
 		instancesMax: config.instancesMax,
 		instancesPerServerMax: config.instancesPerServerMax,
 		startsPerMinuteMax: config.startsPerMinuteMax,

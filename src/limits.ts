@@ -340,6 +340,24 @@ export const PREPARATION_LIMITS = Object.freeze({
 	buildTimeoutMs: 10 * 60_000,
 	pullTimeoutMs: 10 * 60_000,
 	lockBytesMax: 8 * MIB,
+	/** Memory of the containers in which packages are resolved and installed. */
+	resolveMemoryBytesMax: 1024 * MIB,
+	installMemoryBytesMax: 2048 * MIB,
+	openFilesMax: 8192,
+	/** A folder or an archive beside the catalog. */
+	localFilesMax: 10_000,
+	localBytesMax: 64 * MIB,
+	/** The folder that takes the place of a registry. */
+	offlineFilesMax: 8192,
+	offlineBytesMax: 2048 * MIB,
+	/** What an installed package and its dependencies may be. */
+	treeFilesMax: 500_000,
+	treeBytesMax: 4096 * MIB,
+	/** What an installation says of itself before its files. */
+	entryBytesMax: 16 * KIB,
+	/** An image of a package that nobody needs is removed when it is so old; it is looked for so often. */
+	unusedImageAgeMs: 7 * 24 * 60 * 60_000,
+	collectIntervalMs: 24 * 60 * 60_000,
 	logTailCharsMax: 4 * KIB,
 	/** A failed preparation is tried again when someone asks, but not sooner than this. */
 	retryAfterMs: 10_000,
@@ -367,6 +385,10 @@ export const CATALOG_LIMITS = Object.freeze({
 	packageNameCharsMax: 214,
 	packageVersionCharsMax: 256,
 	imageReferenceCharsMax: 512,
+	/** catalog.lock.json. */
+	lockFileBytesMax: 16 * MIB,
+	binCharsMax: 128,
+	systemPackagesMax: 32,
 	/** Words of `command` and of `args`, each. */
 	wordsMax: 128,
 	wordCharsMax: 4 * KIB,

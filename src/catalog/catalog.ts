@@ -1,10 +1,36 @@
 /** The catalog as the rest of Slipway sees it: every default filled in, every unit in its name, frozen. */
 import type { ServerName } from '../ids.ts';
+import { EMPTY_LOCK, type Lock } from './lock.ts';
+
+/** How a package becomes an image, where that is not as its registry has it. */
+export interface PackageOptions {
+	/** Which of its binaries runs; absent: the one that its package manager would run. */
+	readonly bin?: string;
+	/** Debian packages that it needs beside it. */
+	readonly systemPackages?: readonly string[];
+}
+
+export interface NpmOptions extends PackageOptions {
+	/** Whether what it and its dependencies want to run at their installation does. */
+	readonly installScripts?: true;
+}
+
+/** A package of a registry. The version is exact in every catalog; the program itself may want a range or a tag. */
+export interface NpmSource extends NpmOptions {
+	readonly kind: 'npm';
+	readonly name: string;
+	readonly version: string;
+}
+
+/** A package beside the catalog: a folder, or an archive that `npm pack` made. */
+export interface NpmLocalSource extends NpmOptions {
+	readonly kind: 'npm-local';
+	/** From the catalog's folder, with a leading `./`. */
+	readonly path: string;
+}
 
 /** What a Server runs. */
-export type Source =
-	| { readonly kind: 'npm'; readonly name: string; readonly version: string }
-	| { readonly kind: 'image'; readonly reference: string };
+export type Source = NpmSource | NpmLocalSource | { readonly kind: 'image'; readonly reference: string };
 
 /** A Docker volume that outlives the Instance. */
 export interface Volume {
@@ -116,6 +142,8 @@ export interface Catalog {
 	readonly servers: ReadonlyMap<ServerName, Server>;
 	/** Servers that are met as one, by the group's name. The order of members is the file's: the earlier takes precedence. */
 	readonly groups: ReadonlyMap<string, readonly ServerName[]>;
+	/** What its packages were resolved to. */
+	readonly lock: Lock;
 }
 
 /**
@@ -125,12 +153,13 @@ export interface Catalog {
 export function createCatalog(
 	servers: Iterable<Server>,
 	groups: Iterable<readonly [name: string, members: readonly ServerName[]]> = [],
+	lock: Lock = EMPTY_LOCK,
 ): Catalog {
 	const serversByName = new Map<ServerName, Server>();
 	for (const server of servers) serversByName.set(server.name, freezeDeep(server));
 	const groupsByName = new Map<string, readonly ServerName[]>();
 	for (const [name, members] of groups) groupsByName.set(name, freezeDeep(members));
-	return Object.freeze({ servers: freezeMap(serversByName), groups: freezeMap(groupsByName) });
+	return Object.freeze({ servers: freezeMap(serversByName), groups: freezeMap(groupsByName), lock: freezeLock(lock) });
 }
 
 function freezeDeep<Value>(value: Value): Value {
@@ -139,6 +168,10 @@ function freezeDeep<Value>(value: Value): Value {
 		Object.freeze(value);
 	}
 	return value;
+}
+
+function freezeLock({ bases, sources }: Lock): Lock {
+	return Object.freeze({ bases: freezeMap(new Map(bases)), sources: freezeMap(new Map(sources)) });
 }
 
 /** Object.freeze leaves a Map's entries open, so its three ways to change are closed by hand. */

@@ -5,11 +5,20 @@ import { SlipwayError } from '../errors.ts';
 import type { ServerName } from '../ids.ts';
 import { CATALOG_LIMITS } from '../limits.ts';
 import { bytesOf } from '../sizes.ts';
-import { type Catalog, createCatalog, type Resources, type Server, type Source, type ToolRules } from './catalog.ts';
+import {
+	type Catalog,
+	createCatalog,
+	type NpmOptions,
+	type Resources,
+	type Server,
+	type Source,
+	type ToolRules,
+} from './catalog.ts';
 import { explainIssues, formatPath } from './explain.ts';
 import { type Flaw, positionOf, readJson } from './json.ts';
+import { EMPTY_LOCK, type Lock, lockFileOf, parseLock } from './lock.ts';
 import { catalogFileSchema, REPLICAS, type ServerFile } from './schema.ts';
-import { parseNpm } from './sources.ts';
+import { isLocal, parseNpm } from './sources.ts';
 
 const NANOS_PER_CPU = 1_000_000_000;
 const MS_PER_SECOND = 1000;
@@ -22,7 +31,7 @@ export const FILE_NAME = 'catalog.json';
  *
  * Throws SLIPWAY_CATALOG_INVALID, whose reason lists what is wrong, each with file, line, column, place and fix.
  */
-export function parseCatalog(text: string, file: string): Catalog {
+export function parseCatalog(text: string, file: string, lock: Lock = EMPTY_LOCK): Catalog {
 	const reading = readJson(text);
 	if (reading.kind === 'flawed') return refuse(text, file, { flaws: reading.flaws, count: reading.flaws.length });
 	const result = catalogFileSchema.safeParse(reading.value);
@@ -32,24 +41,55 @@ export function parseCatalog(text: string, file: string): Catalog {
 		Object.entries(servers).map(([name, entry]) => toServer(name, entry)),
 		// The schema has found every member among the servers.
 		Object.entries(groups).map(([name, members]) => [name, members as ServerName[]]),
+		lock,
 	);
 }
 
-/** The Catalog in a file, or in the `catalog.json` of a folder. Rejects with SLIPWAY_CATALOG_INVALID. */
+/**
+ * The Catalog in a file, or in the `catalog.json` of a folder, with the lock beside it.
+ *
+ * Rejects with SLIPWAY_CATALOG_INVALID or SLIPWAY_LOCK_INVALID.
+ */
 export async function loadCatalog(path: string): Promise<Catalog> {
-	const { file, text } = await readCatalogText(path);
-	return parseCatalog(text, file);
+	return parseTexts(await readCatalogText(path));
 }
 
-/** The text that loadCatalog parses, and the file it is in. Rejects with SLIPWAY_CATALOG_INVALID. */
-export async function readCatalogText(path: string): Promise<{ readonly file: string; readonly text: string }> {
+/** What a catalog is read from. */
+export interface CatalogTexts {
+	readonly file: string;
+	readonly text: string;
+	/** Of the lock; undefined where there is none. */
+	readonly lockText: string | undefined;
+}
+
+/** Throws SLIPWAY_CATALOG_INVALID or SLIPWAY_LOCK_INVALID. */
+export function parseTexts({ file, text, lockText }: CatalogTexts): Catalog {
+	return parseCatalog(text, file, lockText === undefined ? EMPTY_LOCK : parseLock(lockText, lockFileOf(file)));
+}
+
+/** The texts that loadCatalog parses. Rejects with SLIPWAY_CATALOG_INVALID or SLIPWAY_LOCK_INVALID. */
+export async function readCatalogText(path: string): Promise<CatalogTexts> {
 	let file = path;
 	try {
 		file = await resolveCatalogFile(path);
-		return { file, text: decode(await readBounded(file)) };
+		const text = decode(await readBounded(file, CATALOG_LIMITS.fileBytesMax));
+		return { file, text, lockText: await readLockText(lockFileOf(file)) };
 	} catch (error) {
+		if (error instanceof SlipwayError) throw error;
 		if (error instanceof Unreadable) return refuseFile(file, error.message);
 		return refuseFile(file, explainSystemError(error), error);
+	}
+}
+
+/** The text of a lock; undefined where there is no such file. Rejects with SLIPWAY_LOCK_INVALID. */
+async function readLockText(file: string): Promise<string | undefined> {
+	try {
+		return decode(await readBounded(file, CATALOG_LIMITS.lockFileBytesMax));
+	} catch (error) {
+		const code = error instanceof Error && 'code' in error ? error.code : undefined;
+		if (code === 'ENOENT') return undefined;
+		const why = error instanceof Unreadable ? error.message : `not readable (${String(code)})`;
+		throw new SlipwayError('SLIPWAY_LOCK_INVALID', { reason: `${file}: ${why}.` }, { cause: error });
 	}
 }
 
@@ -61,17 +101,16 @@ export async function resolveCatalogFile(path: string): Promise<string> {
 /** Something about the file that no system call says. */
 class Unreadable extends Error {}
 
-async function readBounded(file: string): Promise<Buffer> {
+async function readBounded(file: string, bytesMax: number): Promise<Buffer> {
 	// Opening a pipe would wait for a writer.
 	if (!(await stat(file)).isFile())
 		throw new Unreadable('not a file. Name a JSON file or a folder that holds catalog.json');
 	const chunks: Buffer[] = [];
 	// `end` is inclusive: one byte more than may be is read, and tells that there is more.
-	for await (const chunk of createReadStream(file, { end: CATALOG_LIMITS.fileBytesMax })) chunks.push(chunk);
+	for await (const chunk of createReadStream(file, { end: bytesMax })) chunks.push(chunk);
 	const bytes = Buffer.concat(chunks);
-	if (bytes.length > CATALOG_LIMITS.fileBytesMax) {
-		throw new Unreadable(`larger than ${CATALOG_LIMITS.fileBytesMax} bytes, the most a catalog may have. Shorten it`);
-	}
+	if (bytes.length > bytesMax)
+		throw new Unreadable(`larger than ${bytesMax} bytes, the most that it may have. Shorten it`);
 	return bytes;
 }
 
@@ -160,11 +199,22 @@ function toTools(file: NonNullable<ServerFile['tools']>): ToolRules {
 	};
 }
 
-function toSource({ npm, image }: ServerFile): Source {
+function toSource(entry: ServerFile): Source {
+	const { npm, image } = entry;
 	if (image !== undefined) return { kind: 'image', reference: image };
+	if (npm !== undefined && isLocal(npm)) return { kind: 'npm-local', path: npm, ...toOptions(entry) };
 	const found = npm === undefined ? undefined : parseNpm(npm);
 	if (found === undefined) throw new Error('unreachable: the schema lets exactly one valid source pass');
-	return { kind: 'npm', ...found };
+	return { kind: 'npm', ...found, ...toOptions(entry) };
+}
+
+/** Sorted, so that the order in the file makes no other image. */
+function toOptions({ bin, installScripts, systemPackages = [] }: ServerFile): NpmOptions {
+	return {
+		...(bin === undefined ? {} : { bin }),
+		...(installScripts === undefined ? {} : { installScripts }),
+		...(systemPackages.length === 0 ? {} : { systemPackages: systemPackages.toSorted() }),
+	};
 }
 
 function toResources({ memory, cpus, pids, tmp, shm }: ServerFile['resources']): Resources {

@@ -12,6 +12,8 @@ export const LABELS = Object.freeze({
 	spec: 'dev.slipway.spec',
 	/** On images: the hash of what they were made of, before anything was resolved. */
 	source: 'dev.slipway.source',
+	/** On images: what the catalog's lock calls the source that it was made for. */
+	key: 'dev.slipway.key',
 	/** On images: the package, name@version. */
 	package: 'dev.slipway.package',
 	/** On images: the registry's integrity of the package. */

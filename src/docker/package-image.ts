@@ -3,20 +3,17 @@
  * with the integrity of each file, and the engine's own builder makes an image of that alone. The tag is the hash of all
  * that went in, so the same input is built once and found again, here and on another machine.
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { buffer } from 'node:stream/consumers';
 import { pack } from 'tar-stream';
 import { SlipwayError } from '../errors.ts';
-import type { InstanceId, ServerName } from '../ids.ts';
 import { PREPARATION_LIMITS } from '../limits.ts';
 import type { ContainerDependencies } from './container.ts';
 import { followProgress, inspectImage, type PreparedImage, ProgressError } from './images.ts';
 import { LABELS } from './labels.ts';
-import { type RunResult, runOnce } from './run-once.ts';
-import { type ContainerSpec, confinement, stdio, tmpfsOptions } from './spec.ts';
-
-const MIB = 1024 * 1024;
+import { type RunOptions, type RunResult, runOnce } from './run-once.ts';
+import { copyTree, type TreeEntry } from './tree.ts';
+import { type Workshop, workshopSpec } from './workshop.ts';
 
 export interface PackageContext {
 	readonly gateway: string;
@@ -53,24 +50,25 @@ export async function findBySource(
 	return reference === undefined ? undefined : inspectImage(engine, reference, LABELS.integrity);
 }
 
-export interface ResolveOptions {
-	/** The image that the package manager is in. */
-	readonly baseId: string;
-	readonly command: readonly string[];
+export interface ResolveOptions extends Workshop, Pick<RunOptions, 'input'> {
 	/** Who is asked, for the sentence about one that does not answer: `npm`. */
 	readonly manager: string;
-	readonly context: PackageContext;
 }
 
 /** Runs a package manager where it may ask its registry, and has nothing of ours. What it prints is what it resolved. */
 export async function runResolver(
 	dependencies: ContainerDependencies,
-	{ baseId, command, manager, context }: ResolveOptions,
+	{ manager, input, ...workshop }: ResolveOptions,
 ): Promise<RunResult> {
+	const { context } = workshop;
 	const signal = AbortSignal.any([context.signal, AbortSignal.timeout(PREPARATION_LIMITS.resolveTimeoutMs)]);
-	const spec = resolverSpec({ baseId, command, context });
+	const spec = workshopSpec(workshop);
 	context.books.add(spec.instance);
-	return runOnce(dependencies, spec, { stdoutBytesMax: PREPARATION_LIMITS.lockBytesMax, signal })
+	return runOnce(dependencies, spec, {
+		stdoutBytesMax: PREPARATION_LIMITS.lockBytesMax,
+		signal,
+		...(input === undefined ? {} : { input }),
+	})
 		.catch((error: unknown) => {
 			context.signal.throwIfAborted();
 			if (signal.aborted)
@@ -82,52 +80,6 @@ export async function runResolver(
 		.finally(() => context.books.delete(spec.instance));
 }
 
-/** As hardened as a server's container, but for the network that it is there to use. */
-function resolverSpec({
-	baseId,
-	command,
-	context,
-}: {
-	baseId: string;
-	command: readonly string[];
-	context: PackageContext;
-}): ContainerSpec {
-	const instance = randomUUID() as InstanceId;
-	const server = 'slipway-resolver' as ServerName;
-	return {
-		server,
-		instance,
-		entryHash: '',
-		containerName: `slipway-resolver-${instance.slice(0, 8)}`,
-		hostFolders: {},
-		secrets: [],
-		body: {
-			...stdio(),
-			Image: baseId,
-			Cmd: [...command],
-			User: '65532:65532',
-			WorkingDir: '/tmp',
-			Env: ['HOME=/tmp', 'TMPDIR=/tmp'],
-			Labels: {
-				[LABELS.gateway]: context.gateway,
-				[LABELS.boot]: context.boot,
-				[LABELS.server]: server,
-				[LABELS.instance]: instance,
-			},
-			HostConfig: {
-				...confinement(),
-				NetworkMode: 'bridge',
-				IpcMode: 'none',
-				Memory: 1024 * MIB,
-				MemorySwap: 1024 * MIB,
-				NanoCpus: 2e9,
-				PidsLimit: 256,
-				Tmpfs: { '/tmp': tmpfsOptions(512 * MIB) },
-			},
-		},
-	};
-}
-
 export interface BuildInput {
 	readonly reference: string;
 	readonly baseId: string;
@@ -136,6 +88,8 @@ export interface BuildInput {
 	readonly context: PackageContext;
 	readonly files: Readonly<Record<string, string>>;
 	readonly labels: Readonly<Record<string, string>>;
+	/** What comes into the build as it is, beside the files, in the folder `app`. */
+	readonly tree?: AsyncIterable<TreeEntry>;
 }
 
 /**
@@ -145,39 +99,47 @@ export interface BuildInput {
  */
 export async function buildPackage(
 	{ engine }: ContainerDependencies,
-	{ reference, baseId, what, context, files, labels }: BuildInput,
+	{ reference, baseId, what, context, files, labels, tree }: BuildInput,
 ): Promise<void> {
 	const tar = pack();
-	for (const [name, content] of Object.entries(files)) tar.entry({ name, mode: 0o644, mtime: new Date(0) }, content);
-	tar.finalize();
-	const buildContext = Readable.from([await buffer(tar)]);
+	const broken = new AbortController();
+	const write = async (): Promise<void> => {
+		if (tree !== undefined) await copyTree(tree, tar);
+		// After the tree, so that nothing of it takes the place of what is ours.
+		for (const [name, content] of Object.entries(files)) tar.entry({ name, mode: 0o644, mtime: new Date(0) }, content);
+		tar.finalize();
+	};
+	// The engine would wait for the rest of what breaks off.
+	const written = write().catch((error: unknown) => broken.abort(error));
 	const timeoutMs = PREPARATION_LIMITS.buildTimeoutMs;
+	const signal = AbortSignal.any([context.signal, broken.signal]);
 	let log = '';
 	try {
 		const stream = await engine.stream(
 			(docker) =>
-				docker.buildImage(buildContext, {
+				docker.buildImage(Readable.from(tar), {
 					t: reference,
 					buildargs: { BASE: baseId },
 					labels,
 					rm: true,
 					forcerm: true,
 				}),
-			{ timeoutMs, signal: context.signal },
+			{ timeoutMs, signal },
 		);
-		const bounded = AbortSignal.any([context.signal, AbortSignal.timeout(timeoutMs)]);
 		await followProgress(
 			stream,
 			(text) => {
 				// The builder colours what came on stderr.
 				log = (log + text.replace(/\u001b\[[0-9;]*m/g, '')).slice(-PREPARATION_LIMITS.logTailCharsMax);
 			},
-			bounded,
+			AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
 		);
+		await written;
 	} catch (error) {
+		tar.destroy();
 		context.signal.throwIfAborted();
 		if (error instanceof SlipwayError) throw error;
-		const refused = /^slipway: (.+)$/m.exec(log)?.[1];
+		const refused = refusalIn(log);
 		if (refused !== undefined) throw new SlipwayError('SLIPWAY_PACKAGE_REFUSED', { reason: refused }, { cause: error });
 		const said = error instanceof ProgressError ? error.message : 'the engine broke off';
 		throw new SlipwayError(
@@ -186,4 +148,9 @@ export async function buildPackage(
 			{ cause: error },
 		);
 	}
+}
+
+/** What a script of ours says of why it refuses a package: a line `slipway: <reason>`. */
+export function refusalIn(log: string): string | undefined {
+	return /^slipway: (.+)$/m.exec(log)?.[1];
 }
