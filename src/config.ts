@@ -337,6 +337,27 @@ export const SETTINGS = Object.freeze({
 		['launcher'],
 		'A folder of wheels that Python packages come from, and from nowhere else: no network is used then.',
 	),
+	SLIPWAY_NPM_REGISTRY: setting(
+		z.url({ protocol: /^https?$/, error: 'an http or https URL' }).optional(),
+		'`https://registry.npmjs.org`',
+		['launcher'],
+		'The registry that npm packages come from, as the containers that prepare them reach it.',
+	),
+	SLIPWAY_NPMRC_SECRET: setting(
+		z
+			.string()
+			.regex(SECRET_NAME_PATTERN, 'the name of a secret: lower-case letters, digits and `_`, a letter first')
+			.optional(),
+		'none',
+		['launcher'],
+		'The name of a secret (docs/secrets.md) whose value is an `.npmrc`: registries of scopes, and credentials for them. It is in no image.',
+	),
+	SLIPWAY_NPM_OFFLINE_DIR: setting(
+		text,
+		'none',
+		['launcher'],
+		'A folder of archives that `npm pack` made (`.tgz`), which takes the place of any registry: npm packages are prepared without a network then.',
+	),
 	SLIPWAY_DOCKER_SOCKET: setting(
 		z.string().startsWith('/', 'an absolute path').default('/var/run/docker.sock'),
 		'`/var/run/docker.sock`',
@@ -474,6 +495,12 @@ export interface Config {
 	readonly hostDir: string | undefined;
 	readonly nodeImage: string;
 	readonly python: PythonConfig;
+	readonly npm: {
+		readonly registry: string | undefined;
+		/** The name of the secret that is an .npmrc. */
+		readonly npmrcSecret: string | undefined;
+		readonly offlineDir: string | undefined;
+	};
 	readonly dockerSocket: string;
 	readonly gatewayId: string | undefined;
 	readonly dataDir: string;
@@ -605,6 +632,11 @@ function toConfig(values: Values, secrets: SecretsConfig['environment']): Config
 			indexUrl: values.SLIPWAY_PYPI_INDEX,
 			netrcFile: values.SLIPWAY_PYPI_NETRC_FILE,
 			wheelsDir: values.SLIPWAY_PYPI_WHEELS,
+		}),
+		npm: Object.freeze({
+			registry: values.SLIPWAY_NPM_REGISTRY,
+			npmrcSecret: values.SLIPWAY_NPMRC_SECRET,
+			offlineDir: values.SLIPWAY_NPM_OFFLINE_DIR,
 		}),
 		dockerSocket: values.SLIPWAY_DOCKER_SOCKET,
 		gatewayId: values.SLIPWAY_GATEWAY_ID,

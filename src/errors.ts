@@ -746,6 +746,13 @@ export const ERRORS = Object.freeze({
 		'The text is no configuration that can be imported.',
 		'Correct the place that the message names, or say which format it is.',
 	),
+	SLIPWAY_LOCK_INVALID: row(
+		500,
+		RPC_CODES.internal,
+		'error',
+		'The lock of the catalog is wrong.',
+		'Bring the file back as it was, or remove it and have `slipway lock` write another.',
+	),
 });
 
 export type ErrorCode = keyof typeof ERRORS;

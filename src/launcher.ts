@@ -10,6 +10,7 @@ import { LocalGate } from './egress/local-gate.ts';
 import type { EgressOptions } from './launcher/egress.ts';
 import { gatewayIdOfPort } from './launcher/identity.ts';
 import { LocalLauncher, type LocalLauncherOptions } from './launcher/local.ts';
+import { npmAccess } from './launcher/npm-access.ts';
 import { LauncherServer } from './launcher/server.ts';
 import type { Log } from './log.ts';
 
@@ -98,6 +99,7 @@ export async function settingsOf(
 ): Promise<Omit<LocalLauncherOptions, 'engine' | 'log' | 'version' | 'catalog' | 'egress'>> {
 	return {
 		nodeImage: config.nodeImage,
+		npm: npmAccess(config),
 		python: config.python,
 		catalogFolder: dirname(await resolveCatalogFile(config.catalogPath)),
 		instancesMax: config.instancesMax,

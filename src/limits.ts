@@ -363,10 +363,25 @@ export const PREPARATION_LIMITS = Object.freeze({
 	/** The folder of wheels that packages are taken from without a network. */
 	wheelsBytesMax: 512 * MIB,
 	wheelsMax: 2000,
-	/** A package beside the catalog. */
-	localBytesMax: 32 * MIB,
-	localFilesMax: 2000,
 	credentialsBytesMax: 64 * KIB,
+	/** Memory of the containers in which packages are resolved and installed. */
+	resolveMemoryBytesMax: 1024 * MIB,
+	installMemoryBytesMax: 2048 * MIB,
+	openFilesMax: 8192,
+	/** A folder or an archive beside the catalog. */
+	localFilesMax: 10_000,
+	localBytesMax: 64 * MIB,
+	/** The folder that takes the place of a registry. */
+	offlineFilesMax: 8192,
+	offlineBytesMax: 2048 * MIB,
+	/** What an installed package and its dependencies may be. */
+	treeFilesMax: 500_000,
+	treeBytesMax: 4096 * MIB,
+	/** What an installation says of itself before its files. */
+	entryBytesMax: 16 * KIB,
+	/** An image of a package that nobody needs is removed when it is so old; it is looked for so often. */
+	unusedImageAgeMs: 7 * 24 * 60 * 60_000,
+	collectIntervalMs: 24 * 60 * 60_000,
 	logTailCharsMax: 4 * KIB,
 	/** A failed preparation is tried again when someone asks, but not sooner than this. */
 	retryAfterMs: 10_000,
@@ -398,8 +413,11 @@ export const CATALOG_LIMITS = Object.freeze({
 	imageReferenceCharsMax: 512,
 	/** Python packages that are installed with another. */
 	packagesWithMax: 32,
+	/** catalog.lock.json. */
+	lockFileBytesMax: 16 * MIB,
 	/** The name of a program of a package. */
 	binCharsMax: 128,
+	systemPackagesMax: 32,
 	/** Words of `command` and of `args`, each. */
 	wordsMax: 128,
 	wordCharsMax: 4 * KIB,

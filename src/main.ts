@@ -88,6 +88,12 @@ const VERBS: Readonly<Record<string, Verb>> = {
 		takes: '[path] [--diff] [--json]',
 		load: async () => (await import('./cli/check.ts')).check,
 	},
+	lock: {
+		does: 'writes down what packages of the catalog resolve to',
+		takes: '[server…] [--update] [--json]',
+		asRoot: true,
+		load: async () => (await import('./cli/lock.ts')).lock,
+	},
 	keys: {
 		does: 'makes, lists, rotates and revokes API keys',
 		takes: '<create | list | rotate | revoke> [name]',

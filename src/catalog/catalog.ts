@@ -1,21 +1,43 @@
 /** The catalog as the rest of Slipway sees it: every default filled in, every unit in its name, frozen. */
 import type { ServerName } from '../ids.ts';
+import { EMPTY_LOCK, type Lock } from './lock.ts';
 import type { PypiPackage } from './pypi.ts';
+
+/** How a package becomes an image, where that is not as its registry has it. */
+export interface PackageOptions {
+	/** Which of its programs runs; absent: the one that its package manager would run. */
+	readonly bin?: string;
+	/** Whether code of it and of its dependencies may run while they are installed. */
+	readonly installScripts?: true;
+	/** Debian packages that it needs beside it. */
+	readonly systemPackages?: readonly string[];
+}
+
+/** A package of a registry. The version is exact in every catalog; the program itself may want a range or a tag. */
+export interface NpmSource extends PackageOptions {
+	readonly kind: 'npm';
+	readonly name: string;
+	readonly version: string;
+}
+
+/** A package beside the catalog: a folder, or an archive that `npm pack` made. */
+export interface NpmLocalSource extends PackageOptions {
+	readonly kind: 'npm-local';
+	/** From the catalog's folder, with a leading `./`. */
+	readonly path: string;
+}
 
 /** What a Server runs. */
 export type Source =
-	| { readonly kind: 'npm'; readonly name: string; readonly version: string }
+	| NpmSource
+	| NpmLocalSource
 	| PypiSource
 	| PypiLocalSource
 	| { readonly kind: 'image'; readonly reference: string };
 
-export interface PypiOptions {
+export interface PypiOptions extends PackageOptions {
 	/** Further packages that are installed with it. */
 	readonly with?: readonly PypiPackage[];
-	/** Which of its programs runs, where it is not the one of its name. */
-	readonly bin?: string;
-	/** Whether code of packages may run while they are installed: those that there are no wheels of are built. */
-	readonly installScripts?: true;
 }
 
 /** A Python package of an index. The version is exact in every catalog; the program itself may want a range. */
@@ -145,6 +167,14 @@ export interface Catalog {
 	 * for src/secrets alone: nothing else reads them, and no Server has them.
 	 */
 	readonly secretValues: ReadonlyMap<string, string>;
+	/** What its packages were resolved to. */
+	readonly lock: Lock;
+}
+
+/** What a catalog has beside what its file says of servers. */
+export interface CatalogParts {
+	readonly lock?: Lock;
+	readonly secretValues?: Iterable<readonly [name: string, value: string]>;
 }
 
 /**
@@ -154,7 +184,7 @@ export interface Catalog {
 export function createCatalog(
 	servers: Iterable<Server>,
 	groups: Iterable<readonly [name: string, members: readonly ServerName[]]> = [],
-	secretValues: Iterable<readonly [name: string, value: string]> = [],
+	{ lock = EMPTY_LOCK, secretValues = [] }: CatalogParts = {},
 ): Catalog {
 	const serversByName = new Map<ServerName, Server>();
 	for (const server of servers) serversByName.set(server.name, freezeDeep(server));
@@ -164,6 +194,7 @@ export function createCatalog(
 		servers: freezeMap(serversByName),
 		groups: freezeMap(groupsByName),
 		secretValues: freezeMap(new Map(secretValues)),
+		lock: freezeLock(lock),
 	});
 }
 
@@ -173,6 +204,10 @@ function freezeDeep<Value>(value: Value): Value {
 		Object.freeze(value);
 	}
 	return value;
+}
+
+function freezeLock({ bases, sources }: Lock): Lock {
+	return Object.freeze({ bases: freezeMap(new Map(bases)), sources: freezeMap(new Map(sources)) });
 }
 
 /** Object.freeze leaves a Map's entries open, so its three ways to change are closed by hand. */

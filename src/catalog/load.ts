@@ -9,6 +9,7 @@ import { bytesOf } from '../sizes.ts';
 import {
 	type Catalog,
 	createCatalog,
+	type PackageOptions,
 	type PypiLocalSource,
 	type PypiSource,
 	type Resources,
@@ -19,10 +20,11 @@ import {
 import { explainIssues, formatPath, keyOffset } from './explain.ts';
 import type { Environment } from './import/references.ts';
 import { type Flaw, positionOf, readJson } from './json.ts';
+import { EMPTY_LOCK, type Lock, lockFileOf, parseLock } from './lock.ts';
 import { isPypiLocal, type PypiPackage, parsePypi } from './pypi.ts';
 import { catalogFileSchema, REPLICAS, type ServerFile, serverSchema } from './schema.ts';
 import { readServed, type Served } from './served.ts';
-import { parseNpm } from './sources.ts';
+import { isLocal, parseNpm } from './sources.ts';
 
 const NANOS_PER_CPU = 1_000_000_000;
 const MS_PER_SECOND = 1000;
@@ -30,13 +32,25 @@ const MS_PER_SECOND = 1000;
 /** The file that a folder is looked into for. */
 export const FILE_NAME = 'catalog.json';
 
+/** What a catalog's text is read with. */
+export interface CatalogSurroundings {
+	/** The lock beside it. */
+	readonly lock?: Lock;
+	/** What `${VAR}` is read from in a file that other programs wrote. */
+	readonly environment?: Environment;
+}
+
 /**
  * The Catalog that a text says: one of Slipway's, or a file of the form `mcpServers` that clients keep. `file` is what
  * messages call it, and `environment` what such a file's `${VAR}` is read from.
  *
  * Throws SLIPWAY_CATALOG_INVALID, whose reason lists what is wrong, each with file, line, column, place and fix.
  */
-export function parseCatalog(text: string, file: string, environment: Environment = {}): Catalog {
+export function parseCatalog(
+	text: string,
+	file: string,
+	{ lock = EMPTY_LOCK, environment = {} }: CatalogSurroundings = {},
+): Catalog {
 	const reading = readJson(text);
 	if (reading.kind === 'flawed') return refuse(text, file, { flaws: reading.flaws, count: reading.flaws.length });
 	const served = readServed(reading.value, environment);
@@ -48,24 +62,56 @@ export function parseCatalog(text: string, file: string, environment: Environmen
 		Object.entries(servers).map(([name, entry]) => toServer(name, entry)),
 		// The schema has found every member among the servers.
 		Object.entries(groups).map(([name, members]) => [name, members as ServerName[]]),
+		{ lock },
 	);
 }
 
-/** The Catalog in a file, or in the `catalog.json` of a folder. Rejects with SLIPWAY_CATALOG_INVALID. */
+/**
+ * The Catalog in a file, or in the `catalog.json` of a folder, with the lock beside it.
+ *
+ * Rejects with SLIPWAY_CATALOG_INVALID or SLIPWAY_LOCK_INVALID.
+ */
 export async function loadCatalog(path: string, environment: Environment = {}): Promise<Catalog> {
-	const { file, text } = await readCatalogText(path);
-	return parseCatalog(text, file, environment);
+	return parseTexts(await readCatalogText(path), environment);
 }
 
-/** The text that loadCatalog parses, and the file it is in. Rejects with SLIPWAY_CATALOG_INVALID. */
-export async function readCatalogText(path: string): Promise<{ readonly file: string; readonly text: string }> {
+/** What a catalog is read from. */
+export interface CatalogTexts {
+	readonly file: string;
+	readonly text: string;
+	/** Of the lock; undefined where there is none. */
+	readonly lockText: string | undefined;
+}
+
+/** Throws SLIPWAY_CATALOG_INVALID or SLIPWAY_LOCK_INVALID. */
+export function parseTexts({ file, text, lockText }: CatalogTexts, environment: Environment = {}): Catalog {
+	const lock = lockText === undefined ? EMPTY_LOCK : parseLock(lockText, lockFileOf(file));
+	return parseCatalog(text, file, { lock, environment });
+}
+
+/** The texts that loadCatalog parses. Rejects with SLIPWAY_CATALOG_INVALID or SLIPWAY_LOCK_INVALID. */
+export async function readCatalogText(path: string): Promise<CatalogTexts> {
 	let file = path;
 	try {
 		file = await resolveCatalogFile(path);
-		return { file, text: decode(await readBounded(file)) };
+		const text = decode(await readBounded(file, CATALOG_LIMITS.fileBytesMax));
+		return { file, text, lockText: await readLockText(lockFileOf(file)) };
 	} catch (error) {
+		if (error instanceof SlipwayError) throw error;
 		if (error instanceof Unreadable) return refuseFile(file, error.message);
 		return refuseFile(file, explainSystemError(error), error);
+	}
+}
+
+/** The text of a lock; undefined where there is no such file. Rejects with SLIPWAY_LOCK_INVALID. */
+async function readLockText(file: string): Promise<string | undefined> {
+	try {
+		return decode(await readBounded(file, CATALOG_LIMITS.lockFileBytesMax));
+	} catch (error) {
+		const code = error instanceof Error && 'code' in error ? error.code : undefined;
+		if (code === 'ENOENT') return undefined;
+		const why = error instanceof Unreadable ? error.message : `not readable (${String(code)})`;
+		throw new SlipwayError('SLIPWAY_LOCK_INVALID', { reason: `${file}: ${why}.` }, { cause: error });
 	}
 }
 
@@ -77,17 +123,16 @@ export async function resolveCatalogFile(path: string): Promise<string> {
 /** Something about the file that no system call says. */
 class Unreadable extends Error {}
 
-async function readBounded(file: string): Promise<Buffer> {
+async function readBounded(file: string, bytesMax: number): Promise<Buffer> {
 	// Opening a pipe would wait for a writer.
 	if (!(await stat(file)).isFile())
 		throw new Unreadable('not a file. Name a JSON file or a folder that holds catalog.json');
 	const chunks: Buffer[] = [];
 	// `end` is inclusive: one byte more than may be is read, and tells that there is more.
-	for await (const chunk of createReadStream(file, { end: CATALOG_LIMITS.fileBytesMax })) chunks.push(chunk);
+	for await (const chunk of createReadStream(file, { end: bytesMax })) chunks.push(chunk);
 	const bytes = Buffer.concat(chunks);
-	if (bytes.length > CATALOG_LIMITS.fileBytesMax) {
-		throw new Unreadable(`larger than ${CATALOG_LIMITS.fileBytesMax} bytes, the most a catalog may have. Shorten it`);
-	}
+	if (bytes.length > bytesMax)
+		throw new Unreadable(`larger than ${bytesMax} bytes, the most that it may have. Shorten it`);
 	return bytes;
 }
 
@@ -148,7 +193,7 @@ function toCatalog(
 		}
 	}
 	if (flaws.length > 0) return refuse(text, file, { flaws, count: flaws.length });
-	return createCatalog(made, [], secretValues);
+	return createCatalog(made, [], { secretValues });
 }
 
 function toServer(name: string, entry: ServerFile): Server {
@@ -202,19 +247,29 @@ function toSource(entry: ServerFile): Source {
 	const { npm, pypi, image } = entry;
 	if (image !== undefined) return { kind: 'image', reference: image };
 	if (pypi !== undefined) return toPypi(pypi, entry);
+	if (npm !== undefined && isLocal(npm)) return { kind: 'npm-local', path: npm, ...toOptions(entry) };
 	const found = npm === undefined ? undefined : parseNpm(npm);
 	if (found === undefined) throw unreachable();
-	return { kind: 'npm', ...found };
+	return { kind: 'npm', ...found, ...toOptions(entry) };
 }
 
-function toPypi(pypi: string, { with: others, bin, installScripts }: ServerFile): PypiSource | PypiLocalSource {
+/** Sorted, so that the order in the file makes no other image. */
+function toOptions({ bin, installScripts, systemPackages = [] }: ServerFile): PackageOptions {
+	return {
+		...(bin === undefined ? {} : { bin }),
+		...(installScripts === undefined ? {} : { installScripts }),
+		...(systemPackages.length === 0 ? {} : { systemPackages: systemPackages.toSorted() }),
+	};
+}
+
+function toPypi(pypi: string, entry: ServerFile): PypiSource | PypiLocalSource {
+	const { with: others = [] } = entry;
 	return {
 		...(isPypiLocal(pypi)
 			? { kind: 'pypi-local' as const, path: pypi }
 			: { kind: 'pypi' as const, ...pythonPackage(pypi) }),
-		...(others === undefined || others.length === 0 ? {} : { with: others.map((other) => pythonPackage(other)) }),
-		...(bin === undefined ? {} : { bin }),
-		...(installScripts === undefined ? {} : { installScripts }),
+		...(others.length === 0 ? {} : { with: others.map((other) => pythonPackage(other)) }),
+		...toOptions(entry),
 	};
 }
 

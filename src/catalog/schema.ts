@@ -20,7 +20,14 @@ import { explainMountSource, explainTarget, isAtOrBelow } from './paths.ts';
 import { explainPypi, explainPypiLocal, isPypiLocal, PYPI_PATTERNS, parsePypi } from './pypi.ts';
 import { quote } from './quote.ts';
 import { explainVariable, SECRET_FILE_PATTERN, SECRET_FILES } from './secrets.ts';
-import { explainImage, explainNpm, IMAGE_PATTERN, NPM_PATTERN, parseNpm } from './sources.ts';
+import {
+	BIN_PATTERN,
+	explainImage,
+	explainNpm,
+	IMAGE_PATTERN,
+	NPM_FIELD_PATTERN,
+	SYSTEM_PACKAGE_PATTERN,
+} from './sources.ts';
 
 const MS_PER_SECOND = 1000;
 const PRINTABLE = /^[^\u0000-\u001f\u007f]*$/;
@@ -156,12 +163,42 @@ const auditShape = {
 		.default([]),
 };
 
+/** How a package becomes an image. */
+const packageShape = {
+	bin: text(CATALOG_LIMITS.binCharsMax)
+		.regex(BIN_PATTERN, 'is not the name of a binary. Write it as the package has it, without a path')
+		.describe('Which binary of the package runs; without it the one that `npx` or `uvx` would run.')
+		.optional(),
+	installScripts: z
+		.literal(true)
+		.describe(
+			'That the package and its dependencies may run code of theirs when they are installed: for native modules of npm that are not prebuilt, with a compiler there, and for Python packages without a wheel, which are built from their source.',
+		)
+		.optional(),
+	systemPackages: z
+		.array(
+			text(CATALOG_LIMITS.packageNameCharsMax).regex(
+				SYSTEM_PACKAGE_PATTERN,
+				'is not the name of a Debian package. Write it in lower case and without a version, as in "chromium"',
+			),
+		)
+		.max(CATALOG_LIMITS.systemPackagesMax)
+		.meta({ uniqueItems: true })
+		.describe('Debian packages that are in the image beside it, as in "chromium"; only with a package.')
+		.optional(),
+};
+
 const serverShape = {
 	npm: z
 		.string()
-		.refine((value) => parseNpm(value) !== undefined, { error: (issue) => explainNpm(String(issue.input)) })
-		.meta({ pattern: NPM_PATTERN.source, examples: ['@modelcontextprotocol/server-everything@2026.8.31'] })
-		.describe('The npm package to run, with its exact version: "name@version" or "@scope/name@version".')
+		.superRefine((value, context) => complain(context, explainNpm(value)))
+		.meta({
+			pattern: NPM_FIELD_PATTERN.source,
+			examples: ['@modelcontextprotocol/server-everything@2026.8.31', './servers/own'],
+		})
+		.describe(
+			'The npm package to run, with its exact version: "name@version" or "@scope/name@version"; or a folder or archive of one, from the folder of the catalog, with a leading "./".',
+		)
 		.optional(),
 	pypi: text(CATALOG_LIMITS.pathCharsMax)
 		.superRefine((value, context) =>
@@ -181,19 +218,7 @@ const serverShape = {
 		.max(CATALOG_LIMITS.packagesWithMax)
 		.describe('Python packages that are installed with the one in "pypi", each as "name==version".')
 		.optional(),
-	bin: text(CATALOG_LIMITS.binCharsMax)
-		.regex(
-			/^[A-Za-z0-9_][A-Za-z0-9._-]*$/,
-			'is not the name of a program. Write one that the package brings: letters, digits, "_", "." and "-"',
-		)
-		.describe('Which program of the package runs, where it is not the one that is named as the package.')
-		.optional(),
-	installScripts: z
-		.literal(true)
-		.describe(
-			'That the package and its dependencies may run their own code when they are installed; a Python package without a wheel is built from its source then.',
-		)
-		.optional(),
+	...packageShape,
 	image: text(CATALOG_LIMITS.imageReferenceCharsMax)
 		.regex(IMAGE_PATTERN, { error: (issue) => explainImage(String(issue.input)) })
 		.describe('The image to run, by a tag other than latest or by digest.')
@@ -351,6 +376,7 @@ export const serverSchema = z
 	.superRefine((entry, context) => {
 		// An unknown field is reported already, and may well be the source under another name.
 		if (!context.issues.some(({ code }) => code === 'unrecognized_keys')) complainSource(context, entry);
+		complainPackage(context, entry);
 		complainOverlap(context, entry);
 		complainReplicas(context, entry);
 		complainRepeats(context, entry);
@@ -360,6 +386,7 @@ export const serverSchema = z
 		oneOf: [{ required: ['npm'] }, { required: ['pypi'] }, { required: ['image'] }],
 		dependentRequired: { command: ['image'], with: ['pypi'], replicas: ['isolation'] },
 		dependentSchemas: {
+			...Object.fromEntries(Object.keys(packageShape).map((field) => [field, { not: { required: ['image'] } }])),
 			replicas: { properties: { isolation: { const: 'shared', description: 'What goes with replicas.' } } },
 		},
 	});
@@ -462,14 +489,24 @@ function complainSource(context: z.RefinementCtx, entry: ServerFile): void {
 		);
 	} else if (second !== undefined) {
 		complain(context, `has both "${first}" and "${second}". Keep one of them`, [second]);
-	} else if (first === 'image') {
-		for (const field of ['bin', 'installScripts'] as const)
-			if (entry[field] !== undefined) complain(context, 'goes with a package only. Remove it', [field]);
-	} else if (entry.command !== undefined) {
+	} else if (first !== 'image' && entry.command !== undefined) {
 		complain(context, 'goes with "image" only. Put what the package is to be told in "args"', ['command']);
 	}
 	if (first !== undefined && first !== 'pypi' && entry.with !== undefined)
 		complain(context, 'goes with "pypi" only. Remove it', ['with']);
+}
+
+/** What is said of a package means nothing of an image, which is as it is. */
+function complainPackage(context: z.RefinementCtx, entry: ServerFile): void {
+	for (const field of ['bin', 'installScripts', 'systemPackages'] as const) {
+		if (entry.image !== undefined && entry[field] !== undefined)
+			complain(context, 'goes with a package only: an image has what it has. Remove it', [field]);
+	}
+	const names = entry.systemPackages ?? [];
+	for (const [index, name] of names.entries()) {
+		if (names.indexOf(name) < index)
+			complain(context, `${quote(name)} stands here twice. Remove one of them`, ['systemPackages', index]);
+	}
 }
 
 function complainReplicas(context: z.RefinementCtx, { isolation, replicas }: ServerFile): void {

@@ -1,5 +1,6 @@
 /** What may stand in `npm` and `image`, and what to say of what may not. */
 import { CATALOG_LIMITS } from '../limits.ts';
+import { shortest } from './paths.ts';
 import { quote } from './quote.ts';
 
 const NUMBER = '(?:0|[1-9][0-9]*)';
@@ -28,6 +29,42 @@ const ANY_IMAGE_PATTERN = new RegExp(`^(${REPOSITORY})(?::(${TAG}))?(?:@(${DIGES
 /** An image reference that says which image: by digest, or by a tag other than `latest`. */
 export const IMAGE_PATTERN = new RegExp(`^${REPOSITORY}(?:(?::${TAG})?@${DIGEST}|:(?!latest$)${TAG})$`);
 
+/** Whether the text is the name of an npm package. */
+export function isPackageName(text: string): boolean {
+	return PACKAGE_NAME_PATTERN.test(text) && text.length <= CATALOG_LIMITS.packageNameCharsMax;
+}
+
+/** A folder or an archive beside the catalog: what starts so is none of a registry. */
+const LOCAL_PREFIX = './';
+
+/** What may stand in `npm`: `name@version`, or a path. */
+export const NPM_FIELD_PATTERN = new RegExp(`${NPM_PATTERN.source}|^\\./.`);
+
+/** Names of Debian packages. apt takes a hyphen at the end for the wish to remove one. */
+export const SYSTEM_PACKAGE_PATTERN = /^[a-z0-9][a-z0-9+.-]*[a-z0-9+.]$/;
+
+/** Names of binaries, as npm and Python have them. */
+export const BIN_PATTERN = /^[A-Za-z0-9_][A-Za-z0-9._-]*$/;
+
+/** Whether the text means a package beside the catalog. */
+export function isLocal(text: string): boolean {
+	return text.startsWith(LOCAL_PREFIX);
+}
+
+/** What is wrong with the path of a package beside the catalog, and what to write instead. Undefined when nothing is. */
+export function explainLocal(text: string): string | undefined {
+	if (text.length > CATALOG_LIMITS.pathCharsMax)
+		return `is too long. Keep it to ${CATALOG_LIMITS.pathCharsMax} characters`;
+	const path = text.slice(LOCAL_PREFIX.length);
+	if (/[\u0000-\u001f\u007f]/.test(path)) return 'the path has a control character in it. Remove it';
+	const short = shortest(path);
+	if (short === '..' || short.startsWith('../') || short.startsWith('/'))
+		return `${quote(text)} leaves the folder of the catalog. Move the package there, as in "./servers/own"`;
+	if (path === '' || short === '.')
+		return `${quote(text)} is the catalog's own folder. Name one in it, as in "./servers/own"`;
+	return path === short ? undefined : `the path is not in its shortest form. Write ${quote(LOCAL_PREFIX + short)}`;
+}
+
 /** The two halves of `name@version`. Undefined when the text is not that. */
 export function parseNpm(text: string): { readonly name: string; readonly version: string } | undefined {
 	if (!NPM_PATTERN.test(text)) return undefined;
@@ -39,12 +76,14 @@ export function parseNpm(text: string): { readonly name: string; readonly versio
 	return long ? undefined : { name, version };
 }
 
-/** Why the text is no exact npm package, and what to write instead. For texts that parseNpm refuses. */
-export function explainNpm(text: string): string {
+/** Why the text is no npm package to be run, and what to write instead. Undefined when it is one. */
+export function explainNpm(text: string): string | undefined {
+	if (isLocal(text)) return explainLocal(text);
+	if (parseNpm(text) !== undefined) return undefined;
 	// The scope's own @ is at 0.
 	const at = text.indexOf('@', 1);
 	const name = at === -1 ? text : text.slice(0, at);
-	if (!PACKAGE_NAME_PATTERN.test(name) || name.length > CATALOG_LIMITS.packageNameCharsMax) {
+	if (!isPackageName(name)) {
 		return `${quote(name)} is not the name of an npm package. Write "name@version" or "@scope/name@version", in lower case`;
 	}
 	const fix = `Pin one, as in "${name}@1.2.3"; \`npm view ${name} version\` tells the newest`;

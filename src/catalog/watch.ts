@@ -6,7 +6,8 @@ import { SlipwayError, toSlipwayError } from '../errors.ts';
 import { CATALOG_LIMITS } from '../limits.ts';
 import type { Catalog } from './catalog.ts';
 import type { Environment } from './import/references.ts';
-import { FILE_NAME, parseCatalog, readCatalogText, resolveCatalogFile } from './load.ts';
+import { type CatalogTexts, FILE_NAME, parseTexts, readCatalogText, resolveCatalogFile } from './load.ts';
+import { lockFileOf } from './lock.ts';
 
 export interface WatchHandlers {
 	/**
@@ -18,12 +19,15 @@ export interface WatchHandlers {
 	readonly environment?: Environment;
 	/** The file was changed and is a catalog. */
 	readonly onCatalog: (catalog: Catalog) => void;
-	/** The file was changed and is none, or it is gone: SLIPWAY_CATALOG_INVALID. The last good one goes on. */
+	/**
+	 * The file was changed and is none, or it is gone: SLIPWAY_CATALOG_INVALID; or its lock is: SLIPWAY_LOCK_INVALID. The last
+	 * good one goes on.
+	 */
 	readonly onProblem: (error: SlipwayError) => void;
 }
 
 /**
- * Watches a catalog file, or the folder it is in, and loads it whenever its content changes. It does not do the first
+ * Watches a catalog file, or the folder it is in, and loads it whenever its content changes, or that of its lock. It does not do the first
  * load. Never throws. Its timers keep no process alive. After `stop` nothing is called any more.
  */
 export function watchCatalog(path: string, handlers: WatchHandlers): { stop(): void } {
@@ -32,8 +36,8 @@ export function watchCatalog(path: string, handlers: WatchHandlers): { stop(): v
 	return { stop: () => watcher.stop() };
 }
 
-/** What was read last: a text, or why there is none. */
-type Content = { readonly text: string } | { readonly problem: string };
+/** What was read last: the texts, or why there are none. */
+type Content = CatalogTexts | { readonly problem: SlipwayError };
 
 /**
  * INVARIANTS:
@@ -81,9 +85,14 @@ class CatalogWatcher {
 			const file = statSync(this.#path).isDirectory() ? join(this.#path, FILE_NAME) : this.#path;
 			const state = statSync(file);
 			if (!state.isFile() || state.size > CATALOG_LIMITS.fileBytesMax) return undefined;
-			const text = new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file));
+			const lockFile = lockFileOf(file);
+			const lockState = statSync(lockFile, { throwIfNoEntry: false });
+			if (lockState !== undefined && (!lockState.isFile() || lockState.size > CATALOG_LIMITS.lockFileBytesMax))
+				return undefined;
+			const lockText = lockState === undefined ? undefined : readText(lockFile);
+			const texts = { file, text: readText(file), lockText };
 			const { current, environment } = this.#handlers;
-			return current === undefined || isSame(parseCatalog(text, file, environment), current) ? { text } : undefined;
+			return current === undefined || isSame(parseTexts(texts, environment), current) ? texts : undefined;
 		} catch {
 			return undefined;
 		}
@@ -137,41 +146,51 @@ class CatalogWatcher {
 	}
 
 	async #reload(): Promise<void> {
-		const { content, file } = await readContent(this.#path);
-		if (this.#stopped || isDeepStrictEqual(content, this.#content)) return;
+		const content = await readContent(this.#path);
+		if (this.#stopped || isSameContent(content, this.#content)) return;
 		this.#content = content;
-		if ('problem' in content) {
-			this.#handlers.onProblem(new SlipwayError('SLIPWAY_CATALOG_INVALID', { reason: content.problem }));
-			return;
-		}
-		const result = tryParse(() => parseCatalog(content.text, file, this.#handlers.environment));
+		const result = 'problem' in content ? content.problem : tryParse(content, this.#handlers.environment);
 		if (result instanceof SlipwayError) this.#handlers.onProblem(result);
 		else this.#handlers.onCatalog(result);
 	}
 }
 
-async function readContent(path: string): Promise<{ readonly content: Content; readonly file: string }> {
+async function readContent(path: string): Promise<Content> {
 	try {
-		const { file, text } = await readCatalogText(path);
-		return { file, content: { text } };
+		return await readCatalogText(path);
 	} catch (error) {
-		const { details, message } = toSlipwayError(error);
-		return { file: path, content: { problem: details.reason ?? message } };
+		return { problem: toSlipwayError(error) };
 	}
 }
 
-function tryParse(parse: () => Catalog): Catalog | SlipwayError {
+/** A problem is the same when it is told in the same words. */
+function isSameContent(one: Content, other: Content | undefined): boolean {
+	if ('problem' in one)
+		return other !== undefined && 'problem' in other && one.problem.message === other.problem.message;
+	return isDeepStrictEqual(one, other);
+}
+
+function readText(file: string): string {
+	return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file));
+}
+
+function tryParse(texts: CatalogTexts, environment: Environment | undefined): Catalog | SlipwayError {
 	try {
-		return parse();
+		return parseTexts(texts, environment);
 	} catch (error) {
 		return toSlipwayError(error);
 	}
 }
 
-/** What tells one state of a file from another without reading it. Never rejects. */
+/** What tells one state of the file and its lock from another without reading them. Never rejects. */
 async function signatureOf(path: string): Promise<string> {
+	const file = await resolveCatalogFile(path).catch(() => path);
+	return `${await stateOf(file)}, ${await stateOf(lockFileOf(file))}`;
+}
+
+async function stateOf(file: string): Promise<string> {
 	try {
-		const state = await stat(await resolveCatalogFile(path), { bigint: true });
+		const state = await stat(file, { bigint: true });
 		return [state.dev, state.ino, state.size, state.mtimeNs, state.ctimeNs].join(' ');
 	} catch {
 		return 'unreadable';
@@ -179,6 +198,11 @@ async function signatureOf(path: string): Promise<string> {
 }
 
 function isSame(one: Catalog, other: Catalog): boolean {
-	const parts = ({ servers, groups, secretValues }: Catalog) => [[...servers], [...groups], [...secretValues]];
+	const parts = ({ servers, groups, secretValues, lock }: Catalog) => [
+		[...servers],
+		[...groups],
+		[...secretValues],
+		lock,
+	];
 	return isDeepStrictEqual(parts(one), parts(other));
 }

@@ -2,6 +2,7 @@
 import { SlipwayError } from '../errors.ts';
 import { PREPARATION_LIMITS } from '../limits.ts';
 import { type Engine, EngineRefusal } from './engine.ts';
+import { LABELS } from './labels.ts';
 
 /** An image that can be run. */
 export interface PreparedImage {
@@ -16,6 +17,10 @@ export interface PreparedImage {
 	readonly command: readonly string[];
 	/** The registry's integrity of the package in it, where it was made from one. */
 	readonly integrity?: string;
+	/** The exact version of that package. */
+	readonly version?: string;
+	/** By what registries know it: `name@sha256:…`. None where it was made on this engine. */
+	readonly digests?: readonly string[];
 }
 
 /** What the engine knows of an image, or undefined where it has none of that name. */
@@ -29,14 +34,19 @@ export async function inspectImage(
 	// An answer that is none: dockerode passes on whatever came.
 	if (typeof found?.Id !== 'string' || typeof found.Config !== 'object')
 		throw new SlipwayError('SLIPWAY_ENGINE_FAILED');
-	const integrity = integrityLabel === undefined ? undefined : found.Config.Labels?.[integrityLabel];
+	// Labels of an image that is not ours say what whoever made it wants.
+	const labels = integrityLabel === undefined ? {} : (found.Config.Labels ?? {});
+	const integrity = labels[integrityLabel ?? ''];
+	const version = labels[LABELS.package]?.replace(/^.*[@=]/, '');
 	return {
 		reference,
 		id: found.Id,
 		volumePaths: Object.keys(found.Config.Volumes ?? {}),
 		entrypoint: wordsOf(found.Config.Entrypoint),
 		command: wordsOf(found.Config.Cmd),
+		digests: found.RepoDigests ?? [],
 		...(integrity === undefined ? {} : { integrity }),
+		...(version === undefined ? {} : { version }),
 	};
 }
 

@@ -3,20 +3,18 @@
  * with the integrity of each file, and the engine's own builder makes an image of that alone. The tag is the hash of all
  * that went in, so the same input is built once and found again, here and on another machine.
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { type Pack, pack } from 'tar-stream';
 import { SlipwayError } from '../errors.ts';
-import type { InstanceId, ServerName } from '../ids.ts';
 import { PREPARATION_LIMITS } from '../limits.ts';
 import type { ContainerDependencies } from './container.ts';
 import type { Engine } from './engine.ts';
 import { followProgress, inspectImage, type PreparedImage, ProgressError } from './images.ts';
 import { LABELS } from './labels.ts';
-import { type RunResult, runOnce } from './run-once.ts';
-import { type ContainerSpec, confinement, stdio, tmpfsOptions } from './spec.ts';
-
-const MIB = 1024 * 1024;
+import { type RunOptions, type RunResult, runOnce } from './run-once.ts';
+import { copyTree, type TreeEntry } from './tree.ts';
+import { type Workshop, workshopSpec } from './workshop.ts';
 
 export interface PackageContext {
 	readonly gateway: string;
@@ -62,24 +60,25 @@ export async function listPackages(engine: Engine): Promise<ReadonlySet<string>>
 	return new Set(images.flatMap(({ Labels }) => Labels?.[LABELS.package] ?? []));
 }
 
-export interface ResolveOptions {
-	/** The image that the package manager is in. */
-	readonly baseId: string;
-	readonly command: readonly string[];
+export interface ResolveOptions extends Workshop, Pick<RunOptions, 'input'> {
 	/** Who is asked, for the sentence about one that does not answer: `npm`. */
 	readonly manager: string;
-	readonly context: PackageContext;
 }
 
 /** Runs a package manager where it may ask its registry, and has nothing of ours. What it prints is what it resolved. */
 export async function runResolver(
 	dependencies: ContainerDependencies,
-	{ baseId, command, manager, context }: ResolveOptions,
+	{ manager, input, ...workshop }: ResolveOptions,
 ): Promise<RunResult> {
+	const { context } = workshop;
 	const signal = AbortSignal.any([context.signal, AbortSignal.timeout(PREPARATION_LIMITS.resolveTimeoutMs)]);
-	const spec = resolverSpec({ baseId, command, context });
+	const spec = workshopSpec(workshop);
 	context.books.add(spec.instance);
-	return runOnce(dependencies, spec, { stdoutBytesMax: PREPARATION_LIMITS.lockBytesMax, signal })
+	return runOnce(dependencies, spec, {
+		stdoutBytesMax: PREPARATION_LIMITS.lockBytesMax,
+		signal,
+		...(input === undefined ? {} : { input }),
+	})
 		.catch((error: unknown) => {
 			context.signal.throwIfAborted();
 			if (signal.aborted)
@@ -91,66 +90,6 @@ export async function runResolver(
 		.finally(() => context.books.delete(spec.instance));
 }
 
-export interface ResolverInput {
-	readonly baseId: string;
-	readonly command: readonly string[];
-	readonly context: PackageContext;
-	/** Without one it has the engine's own. */
-	readonly network?: 'none';
-	/** Of its memory, and of its /tmp, which is in it. */
-	readonly memoryBytes?: number;
-	readonly tmpBytes?: number;
-	/** Values that are not shown of what it writes. */
-	readonly hidden?: readonly Buffer[];
-}
-
-/** As hardened as a server's container, but for the network that it is there to use. */
-export function resolverSpec({
-	baseId,
-	command,
-	context,
-	network,
-	memoryBytes = 1024 * MIB,
-	tmpBytes = 512 * MIB,
-	hidden,
-}: ResolverInput): ContainerSpec {
-	const instance = randomUUID() as InstanceId;
-	const server = 'slipway-resolver' as ServerName;
-	return {
-		server,
-		instance,
-		entryHash: '',
-		containerName: `slipway-resolver-${instance.slice(0, 8)}`,
-		hostFolders: {},
-		secrets: [],
-		...(hidden === undefined ? {} : { hidden }),
-		body: {
-			...stdio(),
-			Image: baseId,
-			Cmd: [...command],
-			User: '65532:65532',
-			WorkingDir: '/tmp',
-			Env: ['HOME=/tmp', 'TMPDIR=/tmp'],
-			Labels: {
-				[LABELS.gateway]: context.gateway,
-				[LABELS.boot]: context.boot,
-				[LABELS.server]: server,
-				[LABELS.instance]: instance,
-			},
-			HostConfig: {
-				...confinement(),
-				NetworkMode: network ?? 'bridge',
-				IpcMode: 'none',
-				Memory: memoryBytes,
-				MemorySwap: memoryBytes,
-				NanoCpus: 2e9,
-				PidsLimit: 256,
-				Tmpfs: { '/tmp': tmpfsOptions(tmpBytes) },
-			},
-		},
-	};
-}
-
 export interface BuildInput {
 	readonly reference: string;
 	readonly baseId: string;
@@ -159,23 +98,27 @@ export interface BuildInput {
 	readonly context: PackageContext;
 	readonly files: Readonly<Record<string, string>>;
 	readonly labels: Readonly<Record<string, string>>;
+	/** What comes into the build as it is, beside the files, in the folder `app`. */
+	readonly tree?: AsyncIterable<TreeEntry>;
 }
 
 /** Builds an image of a few files. Throws as buildFrom does. */
 export async function buildPackage(
 	dependencies: ContainerDependencies,
-	{ files, ...input }: BuildInput,
+	{ files, tree, ...input }: BuildInput,
 ): Promise<void> {
 	return buildFrom(dependencies, {
 		...input,
 		write: async (tar) => {
+			if (tree !== undefined) await copyTree(tree, tar);
+			// After the tree, so that nothing of it takes the place of what is ours.
 			for (const [name, content] of Object.entries(files))
 				tar.entry({ name, mode: 0o644, mtime: new Date(0) }, content);
 		},
 	});
 }
 
-export interface BuildFromInput extends Omit<BuildInput, 'files'> {
+export interface BuildFromInput extends Omit<BuildInput, 'files' | 'tree'> {
 	/** Writes what is built of, as it comes. */
 	readonly write: (tar: Pack) => Promise<void>;
 	/** Beside BASE. */
@@ -229,7 +172,7 @@ export async function buildFrom(
 		tar.destroy();
 		signal.throwIfAborted();
 		if (error instanceof SlipwayError) throw error;
-		const refused = /^slipway: (.+)$/m.exec(log)?.[1];
+		const refused = refusalIn(log);
 		if (refused !== undefined) throw new SlipwayError('SLIPWAY_PACKAGE_REFUSED', { reason: refused }, { cause: error });
 		const said = error instanceof ProgressError ? error.message : 'the engine broke off';
 		throw new SlipwayError(
@@ -238,4 +181,9 @@ export async function buildFrom(
 			{ cause: error },
 		);
 	}
+}
+
+/** What a script of ours says of why it refuses a package: a line `slipway: <reason>`. */
+export function refusalIn(log: string): string | undefined {
+	return /^slipway: (.+)$/m.exec(log)?.[1];
 }

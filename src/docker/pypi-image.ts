@@ -9,16 +9,18 @@ import { readFile } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { PypiLocalSource, PypiSource } from '../catalog/catalog.ts';
+import type { Lock } from '../catalog/lock.ts';
 import { type PypiPackage, pypiLockKey, toRequirement, writePypi } from '../catalog/pypi.ts';
 import type { PythonConfig } from '../config.ts';
 import { SlipwayError } from '../errors.ts';
 import { PREPARATION_LIMITS } from '../limits.ts';
 import type { ContainerDependencies } from './container.ts';
-import { ensureImage, inspectImage, type PreparedImage } from './images.ts';
+import { inspectImage, type PreparedImage } from './images.ts';
 import { LABELS } from './labels.ts';
 import { type LocalPackage, readLocal } from './local-python.ts';
 import { buildFrom, findBySource, hash, type PackageContext } from './package-image.ts';
 import { addFile, type Fetched, fetchPython } from './python-fetch.ts';
+import { type BaseImage, ensureBase, withSystemPackages } from './system-image.ts';
 
 const TEMPLATE_FOLDER = new URL('../../images/pypi/', import.meta.url);
 const TEMPLATE_FILES = ['Dockerfile', 'find-entry.py'] as const;
@@ -29,9 +31,9 @@ const MS_PER_SECOND = 1000;
 export interface PypiImageContext extends PackageContext {
 	readonly python: PythonConfig;
 	/** The folder that packages beside the catalog are below. */
-	readonly catalogFolder: string | undefined;
-	/** What was resolved before: requirements with the hash of every file. Nothing is resolved then. */
-	readonly lock?: string;
+	readonly catalogFolder?: string;
+	/** What was resolved before: nothing of what is in it is resolved again. */
+	readonly lock?: Lock;
 }
 
 /** What a package was resolved to. */
@@ -55,10 +57,11 @@ export async function resolvePypi(
 	wanted: PypiSource | PypiLocalSource,
 	context: PypiImageContext,
 ): Promise<ResolvedPypi> {
-	const base = await ensureImage(dependencies.engine, context.python.image, context);
-	const work = await readWork(wanted, base.id, context);
+	const base = await ensureBase(dependencies, context.python.image, context);
+	const work = await readWork(wanted, base, context);
 	context.onStep(`resolving ${work.what} and its dependencies`);
-	const lock = await fetchPython(dependencies, { ...work.fetch, fetch: false }, async (text) => text);
+	const fetch = { ...work.fetch, lock: undefined, fetch: false };
+	const lock = await fetchPython(dependencies, fetch, async (text) => text);
 	return { ...identify(wanted, lock, work.local), lock };
 }
 
@@ -74,9 +77,10 @@ export async function ensurePypiImage(
 	context: PypiImageContext,
 ): Promise<PreparedImage> {
 	const { engine } = dependencies;
-	const base = await ensureImage(engine, context.python.image, context);
-	const work = await readWork(wanted, base.id, context);
-	const { lock } = context;
+	const python = await ensureBase(dependencies, context.python.image, context);
+	const base = await withSystemPackages(dependencies, python, wanted.systemPackages ?? [], context);
+	const work = await readWork(wanted, base, context);
+	const { lock } = work.fetch;
 	const found =
 		lock === undefined
 			? await findBySource(dependencies, work.source, REPOSITORY)
@@ -108,7 +112,7 @@ interface Work {
 
 async function readWork(
 	wanted: PypiSource | PypiLocalSource,
-	baseId: string,
+	base: BaseImage,
 	context: PypiImageContext,
 ): Promise<Work> {
 	const local = 'path' in wanted ? await readLocal(wanted.path, context.catalogFolder) : undefined;
@@ -120,14 +124,14 @@ async function readWork(
 	const name = 'path' in wanted ? posix.parse(wanted.path).name : wanted.name;
 	return {
 		what: 'path' in wanted ? wanted.path : writePypi(wanted),
-		baseId,
+		baseId: base.id,
 		template,
 		local,
 		source: hash(
 			JSON.stringify({
 				template,
 				program,
-				base: baseId,
+				base: base.identity,
 				requirements,
 				bin,
 				installScripts,
@@ -145,14 +149,29 @@ async function readWork(
 			package: 'path' in wanted ? undefined : wanted.name,
 			bin,
 			local,
-			lock: context.lock,
+			lock: lockedText(wanted, local, context),
 			sources: installScripts,
-			baseId,
+			baseId: base.id,
 			program,
 			python: context.python,
 			context,
 		},
 	};
+}
+
+/** What the lock says of it; undefined where that is nothing, or about other files. */
+function lockedText(
+	wanted: PypiSource | PypiLocalSource,
+	local: LocalPackage | undefined,
+	{ lock }: PypiImageContext,
+): string | undefined {
+	const key = pypiLockKey(wanted);
+	const entry = lock?.sources.get(key);
+	if (entry === undefined || (local !== undefined && local.integrity !== entry.integrity)) return undefined;
+	if (local !== undefined || findPinned(wanted, entry.lock)?.integrity === entry.integrity) return entry.lock;
+	throw new SlipwayError('SLIPWAY_LOCK_INVALID', {
+		reason: `What is there for ${JSON.stringify(key)} is not about it with that integrity.`,
+	});
 }
 
 /** The schema has held a catalog's packages against its patterns; a source that the program made is looked at here. */
@@ -180,15 +199,23 @@ function identify(
 	lock: string,
 	local: LocalPackage | undefined,
 ): Omit<ResolvedPypi, 'lock'> {
-	if (local !== undefined || 'path' in wanted) return { version: 'local', integrity: local?.integrity ?? '' };
+	if (local !== undefined) return { version: 'local', integrity: local.integrity };
+	const pinned = findPinned(wanted, lock);
+	if (pinned !== undefined) return pinned;
+	throw new SlipwayError('SLIPWAY_PREPARATION_FAILED', {
+		reason: `pip resolved ${'path' in wanted ? wanted.path : wanted.name} to nothing that has a hash.`,
+	});
+}
+
+/** What requirements say of a package itself. */
+function findPinned(wanted: PypiSource | PypiLocalSource, lock: string): Omit<ResolvedPypi, 'lock'> | undefined {
+	if ('path' in wanted) return undefined;
 	for (const line of lock.split('\n')) {
 		const [, name, version, digest] = /^([^=\s]+)==(\S+) --hash=sha256:([0-9a-f]{64})$/.exec(line) ?? [];
 		if (name === wanted.name && version !== undefined && digest !== undefined)
 			return { version, integrity: `sha256-${Buffer.from(digest, 'hex').toString('base64')}` };
 	}
-	throw new SlipwayError('SLIPWAY_PREPARATION_FAILED', {
-		reason: `pip resolved ${wanted.name} to nothing that has a hash.`,
-	});
+	return undefined;
 }
 
 interface BuildOptions {

@@ -16,8 +16,9 @@ import { SlipwayError } from '../errors.ts';
 import { PREPARATION_LIMITS } from '../limits.ts';
 import type { ContainerDependencies } from './container.ts';
 import type { LocalPackage } from './local-python.ts';
-import { type PackageContext, resolverSpec } from './package-image.ts';
+import type { PackageContext } from './package-image.ts';
 import { runReading } from './run-once.ts';
+import { workshopSpec } from './workshop.ts';
 
 const WHEEL_PATTERN = /^wheels\/[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl$/;
 const FILES_OUT: readonly string[] = ['entry.json', 'requirements.txt'];
@@ -68,7 +69,7 @@ export async function fetchPython<T>(
 	const netrc = python.netrcFile === undefined ? undefined : await readCredentials(python.netrcFile);
 	const wheels = python.wheelsDir === undefined ? [] : await listWheels(python.wheelsDir);
 	const signal = AbortSignal.any([context.signal, AbortSignal.timeout(PREPARATION_LIMITS.buildTimeoutMs)]);
-	const spec = resolverSpec({
+	const spec = workshopSpec({
 		baseId,
 		command: ['python', '-c', program],
 		context,

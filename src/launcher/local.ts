@@ -9,13 +9,15 @@ import { posix } from 'node:path';
 import type { Catalog, Server, Source } from '../catalog/catalog.ts';
 import { type Fingerprints, fingerprintsOf } from '../catalog/difference.ts';
 import { hashEntry } from '../catalog/entry-hash.ts';
+import { lockKey } from '../catalog/lock.ts';
 import { resolveMount } from '../catalog/mounts.ts';
 import type { Channel } from '../channel.ts';
 import type { PythonConfig, SecretsConfig } from '../config.ts';
+import { collectImages, needsOf } from '../docker/collect.ts';
 import { type ContainerChannel, type ContainerDependencies, startContainer } from '../docker/container.ts';
 import { type Engine, explainRefusal } from '../docker/engine.ts';
 import { ensureImage, type PreparedImage } from '../docker/images.ts';
-import { ensureNpmImage } from '../docker/npm-image.ts';
+import { ensureNpmImage, type NpmAccess } from '../docker/npm-image.ts';
 import { OomWatch } from '../docker/oom-watch.ts';
 import { ensurePypiImage } from '../docker/pypi-image.ts';
 import { buildSpec, type MountVolume } from '../docker/spec.ts';
@@ -23,7 +25,7 @@ import { sweep } from '../docker/sweep.ts';
 import { ensureRootVolume, ensureVolumes } from '../docker/volumes.ts';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
 import type { InstanceId, ServerName } from '../ids.ts';
-import { ENGINE_LIMITS, INSTANCE_LIMITS } from '../limits.ts';
+import { ENGINE_LIMITS, INSTANCE_LIMITS, PREPARATION_LIMITS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import { Secrets, type ServerSecrets } from '../secrets/secrets.ts';
 import type {
@@ -37,8 +39,10 @@ import type {
 } from './contract.ts';
 import { EgressNetworks, type EgressOptions } from './egress.ts';
 import { type Identity, type IdentityOptions, identify } from './identity.ts';
+import { LocalPackages } from './local-packages.ts';
 import { describeSource, type PreparationContext, Preparations } from './preparations.ts';
 import { Quotas } from './quotas.ts';
+import { isPython } from './resolver.ts';
 import { type StartOptions, StartQueue } from './start-queue.ts';
 import { StderrFeed } from './stderr-feed.ts';
 
@@ -48,11 +52,15 @@ export interface LocalLauncherOptions extends IdentityOptions {
 	readonly version: string;
 	readonly catalog: Catalog;
 	readonly nodeImage: string;
+	/** Where npm packages come from, other than from the public registry. */
+	readonly npm?: NpmAccess;
 	readonly python: PythonConfig;
 	/** The folder of the catalog, which packages that are beside it are below. Absent: there are none. */
 	readonly catalogFolder?: string;
 	/** The deployment that images are made for, where that is another one. */
 	readonly imagesOf?: string;
+	/** When images that nobody needs are removed; absent: as the limits say. */
+	readonly unusedImageAgeMs?: number;
 	readonly instancesMax: number;
 	/** Absent: no fewer than of all together. */
 	readonly instancesPerServerMax?: number;
@@ -92,6 +100,7 @@ export class LocalLauncher implements Launcher {
 	readonly #quotas: Quotas;
 	readonly #egress: EgressNetworks;
 	readonly #secrets: Secrets;
+	readonly #localPackages: LocalPackages;
 	#catalog: Catalog;
 	#catalogRevision = 1;
 	#catalogProblem: string | undefined;
@@ -100,6 +109,7 @@ export class LocalLauncher implements Launcher {
 	#oomWatch: OomWatch | undefined;
 	#identity: Promise<Identity> | undefined;
 	#sweepTimer: NodeJS.Timeout | undefined;
+	#collectTimer: NodeJS.Timeout | undefined;
 	#unsubscribe: (() => void) | undefined;
 
 	constructor(options: LocalLauncherOptions) {
@@ -125,11 +135,19 @@ export class LocalLauncher implements Launcher {
 				this.#changed();
 			},
 		});
+		this.#localPackages = new LocalPackages({
+			catalogFolder: options.catalogFolder,
+			catalog: options.catalog,
+			onChange: () => {
+				if (options.engine.state.reachable) this.#preparations.require(this.#enabled());
+			},
+		});
 		this.#preparations = new Preparations({
 			prepare: (source, context) =>
 				this.#prepare(source, context).catch((error) => Promise.reject(explainRefusal(error))),
 			onChange: () => this.#changed(),
 			log: options.log,
+			stateOf: (source) => this.#stateOf(source),
 		});
 	}
 
@@ -142,8 +160,10 @@ export class LocalLauncher implements Launcher {
 		});
 		if (engine.state.reachable) this.#engineFound();
 		this.#secrets.start();
+		this.#localPackages.start();
 		this.#changed();
 		this.#sweepTimer = setInterval(() => void this.#sweep(), ENGINE_LIMITS.sweepIntervalMs);
+		this.#collectTimer = setInterval(() => void this.#collect(), PREPARATION_LIMITS.collectIntervalMs);
 	}
 
 	/** Made once for each change: in one process with the gateway it is asked for with every request. */
@@ -178,6 +198,7 @@ export class LocalLauncher implements Launcher {
 		this.#catalogProblem = undefined;
 		this.#egress.setCatalog(catalog);
 		this.#secrets.setCatalog(catalog);
+		this.#localPackages.setCatalog(catalog);
 		if (this.#options.engine.state.reachable) this.#preparations.require(this.#enabled());
 		this.#changed();
 	}
@@ -224,7 +245,9 @@ export class LocalLauncher implements Launcher {
 	async stop(): Promise<void> {
 		this.#stopping.abort(new SlipwayError('SLIPWAY_DRAINING'));
 		clearInterval(this.#sweepTimer);
+		clearInterval(this.#collectTimer);
 		this.#secrets.stop();
+		this.#localPackages.stop();
 		this.#unsubscribe?.();
 		await Promise.all([this.#preparations.stop(), Promise.allSettled(this.#starts)]);
 		await Promise.all([...this.#live.values()].map((channel) => channel.stop('prompt')));
@@ -295,6 +318,7 @@ export class LocalLauncher implements Launcher {
 				this.#oomWatch ??= startOomWatch(this.#options.engine, identity.gateway);
 				await this.#sweep();
 				this.#preparations.require(this.#enabled());
+				await this.#collect();
 			},
 			(error: unknown) => {
 				if (this.#identity === found) this.#identity = undefined;
@@ -320,16 +344,54 @@ export class LocalLauncher implements Launcher {
 		}
 	}
 
+	/** Removes images of packages that no entry of the catalog needs. */
+	async #collect(): Promise<void> {
+		const { engine, log, unusedImageAgeMs: ageMs = PREPARATION_LIMITS.unusedImageAgeMs } = this.#options;
+		if (this.#identity === undefined || !engine.state.reachable) return;
+		try {
+			const { gateway } = await this.#identity;
+			const needs = needsOf(this.#catalog, (source) => this.#preparations.readyImage(source));
+			const count = await collectImages(engine, { gateway, needs, ageMs });
+			if (count > 0) log.info('unused images removed', { count });
+		} catch (error) {
+			log.warn('unused images not removed', { code: toSlipwayError(error).code });
+		}
+	}
+
 	async #prepare(source: Source, context: PreparationContext): Promise<PreparedImage> {
-		const { engine, nodeImage, python, catalogFolder, imagesOf } = this.#options;
+		const { engine, nodeImage, npm, python, catalogFolder, imagesOf } = this.#options;
 		engine.assertReachable();
 		if (source.kind === 'image') return ensureImage(engine, source.reference, context);
 		const { gateway } = await this.#identityNow();
-		const owner = imagesOf === undefined ? {} : { owner: imagesOf };
-		const ours = { ...context, ...owner, gateway, boot: this.#boot, books: this.#books };
-		return source.kind === 'npm'
-			? ensureNpmImage(this.#dependencies(), source, { ...ours, nodeImage })
-			: ensurePypiImage(this.#dependencies(), source, { ...ours, python, catalogFolder });
+		const { lock } = this.#catalog;
+		const ours = {
+			...context,
+			...(imagesOf === undefined ? {} : { owner: imagesOf }),
+			gateway,
+			boot: this.#boot,
+			books: this.#books,
+			lock,
+			...(catalogFolder === undefined ? {} : { catalogFolder }),
+		};
+		if (isPython(source)) return ensurePypiImage(this.#dependencies(), source, { ...ours, python });
+		return ensureNpmImage(this.#dependencies(), source, {
+			...ours,
+			nodeImage,
+			...(npm === undefined ? {} : { access: npm }),
+		});
+	}
+
+	/** What decides beside a source itself which image it becomes: the lock, and the files of a local one. */
+	#stateOf(source: Source): string {
+		const { bases, sources } = this.#catalog.lock;
+		const key = lockKey(source);
+		if (key === undefined) return '';
+		const files = 'path' in source ? this.#localPackages.stateOf(source.path) : '';
+		return JSON.stringify([
+			bases.get(isPython(source) ? this.#options.python.image : this.#options.nodeImage),
+			sources.get(key),
+			files,
+		]);
 	}
 
 	#identityNow(): Promise<Identity> {

@@ -3,6 +3,7 @@
  *
  * INVARIANTS:
  * - A source is prepared at most once at a time, however many servers and callers want it (single flight).
+ * - What is ready stays so while it is prepared again because of something else than itself; whoever waits gets the new one.
  * - A failure is remembered and told at once to whoever asks within retryAfterMs: no retry storm.
  */
 import type { Server, Source } from '../catalog/catalog.ts';
@@ -22,11 +23,14 @@ export interface PreparationsOptions {
 	readonly prepare: (source: Source, context: PreparationContext) => Promise<PreparedImage>;
 	readonly onChange: () => void;
 	readonly log: Log;
+	/** What beside a source itself decides which image it becomes. With another one it is prepared again. */
+	readonly stateOf?: (source: Source) => string;
 }
 
 interface Task {
 	readonly key: string;
 	readonly source: Source;
+	readonly state: string;
 	readonly promise: Promise<PreparedImage>;
 	readonly resolve: (image: PreparedImage) => void;
 	readonly reject: (error: SlipwayError) => void;
@@ -50,7 +54,7 @@ export class Preparations {
 	require(servers: Iterable<Server>): void {
 		for (const { source } of servers) {
 			const task = this.#tasks.get(keyOf(source));
-			if (task === undefined || task.failure !== undefined) this.#enqueue(source);
+			if (task === undefined || task.failure !== undefined || this.#isOther(task)) this.#enqueue(source);
 		}
 	}
 
@@ -59,10 +63,16 @@ export class Preparations {
 		return this.#tasks.get(keyOf(source))?.view ?? { kind: 'waiting' };
 	}
 
+	/** The id of the image of a source, once it is ready. */
+	readyImage(source: Source): string | undefined {
+		const view = this.#tasks.get(keyOf(source))?.view;
+		return view?.kind === 'ready' ? view.imageId : undefined;
+	}
+
 	/** The image of a server, as soon as it is there. Rejects with a SlipwayError, or as `signal` says. */
 	async wait({ source }: Server, signal: AbortSignal): Promise<PreparedImage> {
 		let task = this.#tasks.get(keyOf(source));
-		if (task === undefined || isStale(task)) task = this.#enqueue(source);
+		if (task === undefined || isStale(task) || this.#isOther(task)) task = this.#enqueue(source);
 		task.waiting += 1;
 		const aborted = Promise.withResolvers<never>();
 		const abort = (): void => aborted.reject(signal.reason);
@@ -89,19 +99,29 @@ export class Preparations {
 		await Promise.all(this.#running);
 	}
 
+	#isOther({ source, state }: Task): boolean {
+		return state !== this.#stateOf(source);
+	}
+
+	#stateOf(source: Source): string {
+		return this.#options.stateOf?.(source) ?? '';
+	}
+
 	#enqueue(source: Source): Task {
 		const { promise, resolve, reject } = Promise.withResolvers<PreparedImage>();
 		// Nobody may be waiting when it fails; the view tells of it then.
 		promise.catch(() => undefined);
 		const key = keyOf(source);
+		const before = this.#tasks.get(key)?.view;
 		const task: Task = {
 			key,
 			source,
+			state: this.#stateOf(source),
 			promise,
 			resolve,
 			reject,
 			waiting: 0,
-			view: { kind: 'waiting' },
+			view: before?.kind === 'ready' ? before : { kind: 'waiting' },
 			failure: undefined,
 		};
 		this.#tasks.set(key, task);
@@ -129,7 +149,7 @@ export class Preparations {
 		const startedAt = new Date();
 		const what = describeSource(task.source);
 		const onStep = (step: string): void => {
-			task.view = { kind: 'preparing', step, startedAt: startedAt.toISOString() };
+			if (task.view.kind !== 'ready') task.view = { kind: 'preparing', step, startedAt: startedAt.toISOString() };
 			log.info('preparing image', { image: what, step });
 			onChange();
 		};
@@ -156,18 +176,20 @@ export class Preparations {
 /** What a source is called among people. */
 export function describeSource(source: Source): string {
 	switch (source.kind) {
+		case 'image':
+			return `image ${source.reference}`;
 		case 'npm':
 			return `npm ${source.name}@${source.version}`;
+		case 'npm-local':
+			return `npm ${source.path}`;
 		case 'pypi':
 			return `pypi ${writePypi(source)}`;
 		case 'pypi-local':
 			return `pypi ${source.path}`;
-		case 'image':
-			return `image ${source.reference}`;
 	}
 }
 
-/** Two of one name may differ in what is installed with them, and in what of them runs. */
+/** Another one for whatever makes another image. */
 function keyOf(source: Source): string {
 	return JSON.stringify(source);
 }

@@ -1,9 +1,12 @@
 /** Python packages from an index of their own: with credentials, which stay nowhere, and with what was resolved before. */
+
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import type { Lock } from '../../src/catalog/lock.ts';
+import { pypiLockKey } from '../../src/catalog/pypi.ts';
 import { LABELS } from '../../src/docker/labels.ts';
 import { ensurePypiImage, resolvePypi } from '../../src/docker/pypi-image.ts';
 import { docker, refusedWith, until } from '../support/engine-bench.ts';
@@ -87,22 +90,26 @@ test('what was resolved is what is built: the newest when nothing is said, and n
 	assert.deepEqual(await imagesWith(LABELS.gateway, yard.gatewayId), []);
 
 	const exact = madeSource(NAMED);
+	const lockOf = (lock: string): Lock => ({
+		bases: new Map(),
+		sources: new Map([[pypiLockKey(exact), { integrity: integrityOf(ONE), lock }]]),
+	});
 	const changed = await refusedWith(
 		'SLIPWAY_PACKAGE_CHANGED',
-		ensurePypiImage(dependencies, exact, yard.context({ indexUrl: other.url }, older.lock)),
+		ensurePypiImage(dependencies, exact, yard.context({ indexUrl: other.url }, lockOf(older.lock))),
 		MINUTES_MS,
 	);
 	assert.match(changed.details.reason ?? '', /^slipway-below==0\.1 is not the file that it was/);
 	assert.deepEqual(await imagesWith(LABELS.gateway, yard.gatewayId), []);
 
-	const image = await ensurePypiImage(dependencies, exact, yard.context(python, older.lock));
+	const image = await ensurePypiImage(dependencies, exact, yard.context(python, lockOf(older.lock)));
 	assert.equal(image.integrity, integrityOf(ONE));
 	// With what was resolved before, there is nothing to ask and nothing to do.
 	yard.steps.splice(0);
 	const again = await ensurePypiImage(
 		dependencies,
 		exact,
-		yard.context({ indexUrl: 'http://127.0.0.1:9' }, older.lock),
+		yard.context({ indexUrl: 'http://127.0.0.1:9' }, lockOf(older.lock)),
 	);
 	assert.deepEqual([again.id, yard.steps], [image.id, []]);
 
@@ -110,7 +117,7 @@ test('what was resolved is what is built: the newest when nothing is said, and n
 	const otherwise = await ensurePypiImage(
 		dependencies,
 		exact,
-		yard.context({ indexUrl: other.url }, older.lock.replace(BELOW.sha256, OTHER_BELOW.sha256)),
+		yard.context({ indexUrl: other.url }, lockOf(older.lock.replace(BELOW.sha256, OTHER_BELOW.sha256))),
 	);
 	assert.notEqual(otherwise.reference, image.reference);
 });

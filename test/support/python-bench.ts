@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { text as readText } from 'node:stream/consumers';
 import type { PypiSource, Server } from '../../src/catalog/catalog.ts';
 import { parseCatalog } from '../../src/catalog/load.ts';
+import type { Lock } from '../../src/catalog/lock.ts';
 import type { PythonConfig } from '../../src/config.ts';
 import type { ContainerDependencies } from '../../src/docker/container.ts';
 import { LABELS } from '../../src/docker/labels.ts';
@@ -110,7 +111,7 @@ export interface PythonYard extends AsyncDisposable {
 	readonly gatewayId: string;
 	/** The steps that were told of. */
 	readonly steps: string[];
-	context(python: Partial<PythonConfig>, lock?: string): PypiImageContext;
+	context(python: Partial<PythonConfig>, lock?: Lock): PypiImageContext;
 }
 
 /** Below the launcher: images by themselves. None of them is left. */
@@ -130,7 +131,6 @@ export async function openPythonYard(): Promise<PythonYard> {
 			onStep: (step) => steps.push(step),
 			signal: neverAborted(),
 			python: { ...PYTHON, ...python },
-			catalogFolder: undefined,
 			...(lock === undefined ? {} : { lock }),
 		}),
 		[Symbol.asyncDispose]: async () => {

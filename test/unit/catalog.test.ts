@@ -224,7 +224,7 @@ test('a message names the file, the line and column, the place, the fix and the 
 	const text = '{\n  "servers": {\n    "memory": {\n      "npmm": "one@1.0.0"\n    }\n  }\n}\n';
 	assert.equal(
 		messageOf(() => parseCatalog(text, 'catalog.json')),
-		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, pypi, with, bin, installScripts, image, title, description, command, args, env, secrets, volumes, mounts, egress, resources, user, callTimeout, idleStop, snapshot, callsPerMinute, callsInFlight, containers, tools, audit, pin, warm, isolation, replicas, enabled; did you mean "npm"?',
+		'The catalog is wrong. catalog.json:4:7 servers.memory.npmm: unknown field. Known fields are npm, pypi, with, bin, installScripts, systemPackages, image, title, description, command, args, env, secrets, volumes, mounts, egress, resources, user, callTimeout, idleStop, snapshot, callsPerMinute, callsInFlight, containers, tools, audit, pin, warm, isolation, replicas, enabled; did you mean "npm"?',
 	);
 });
 

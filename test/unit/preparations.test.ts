@@ -22,7 +22,7 @@ interface Job {
 	fail(error: unknown): Promise<void>;
 }
 
-function bench() {
+function bench(stateOf: (source: Source) => string = () => '') {
 	const jobs: Job[] = [];
 	let changes = 0;
 	const preparations = new Preparations({
@@ -48,6 +48,7 @@ function bench() {
 			changes += 1;
 		},
 		log: SILENT_LOG,
+		stateOf,
 	});
 	return { preparations, jobs, changes: () => changes, names: () => jobs.map(({ what }) => what) };
 }
@@ -212,4 +213,37 @@ test('stopping breaks off what is under way, refuses what waits, begins nothing,
 	assert.deepEqual(await Promise.all(waits), ['SLIPWAY_DRAINING', 'SLIPWAY_DRAINING', 'SLIPWAY_DRAINING']);
 	assert.equal(jobs.length, 2);
 	assert.ok(jobs.every(({ context }) => context.signal.aborted));
+});
+
+test('with another lock it is prepared again: what is ready stays so meanwhile, and who waits gets the new one', async () => {
+	let lock = 'one';
+	const { preparations, jobs } = bench(() => lock);
+	const one = entry('one');
+	preparations.require([one]);
+	await nextTurn();
+	await jobs[0]?.done('sha256:old');
+	preparations.require([one]);
+	await nextTurn();
+	assert.equal(jobs.length, 1);
+	lock = 'two';
+	preparations.require([one]);
+	const wait = preparations.wait(one, NEVER);
+	await nextTurn();
+	assert.equal(jobs.length, 2);
+	jobs[1]?.context.onStep('resolving');
+	const view = preparations.view(one);
+	assert.equal(view.kind === 'ready' ? view.imageId : view.kind, 'sha256:old');
+	assert.equal(preparations.readyImage(one.source), 'sha256:old');
+	await jobs[1]?.done('sha256:new');
+	assert.equal((await wait).id, 'sha256:new');
+	assert.equal(preparations.readyImage(one.source), 'sha256:new');
+	// A failure takes its place: what the lock refuses is not served.
+	lock = 'three';
+	const failing = preparations.wait(one, NEVER);
+	await nextTurn();
+	await Promise.all([
+		assert.rejects(failing, { code: 'SLIPWAY_PACKAGE_CHANGED' }),
+		jobs[2]?.fail(new SlipwayError('SLIPWAY_PACKAGE_CHANGED')),
+	]);
+	assert.equal(preparations.view(one).kind, 'failed');
 });
