@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import {
 	closeSync,
 	constants,
+	existsSync,
 	fchmodSync,
 	fchownSync,
 	fstatSync,
@@ -13,6 +14,8 @@ import {
 	realpathSync,
 	renameSync,
 	rmSync,
+	type Stats,
+	statSync,
 	writeSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -22,6 +25,12 @@ import { SlipwayError } from '../errors.ts';
 import { EDIT_LIMITS } from '../limits.ts';
 
 const BYTE_ORDER_MARK = Buffer.from('\uFEFF');
+
+/** Of a file that was not there. */
+const NEW_MODE = 0o644;
+
+/** Whose a file is, and who may read it. */
+type Owned = Pick<Stats, 'uid' | 'gid' | 'mode'>;
 
 /** Of SQLite: somebody else has the lock. */
 const BUSY = 5;
@@ -59,32 +68,57 @@ function tryLock(path: string): (() => void) | 'busy' {
 	return () => database.close();
 }
 
+export interface Replacement {
+	/** What was read from the file; undefined when there was none. */
+	readonly before: string | undefined;
+	readonly after: string;
+}
+
 /**
  * Puts a text in the place of a file's. False when the file does not have the text any more that was read from it: then
- * nothing was written. From the last look to the rename nothing else of this process runs.
+ * nothing was written. From the last look to the rename nothing else of this process runs. A file that was not there belongs to
+ * whom its folder does.
  *
  * @throws SlipwayError SLIPWAY_CATALOG_UNWRITABLE; the file is as it was
  */
-export function replaceFile(file: string, { before, after }: { before: string; after: string }): boolean {
+export function replaceFile(file: string, { before, after }: Replacement): boolean {
 	try {
+		if (before === undefined) return createFile(file, Buffer.from(after));
 		// A link stays one: what it leads to is replaced.
 		const target = realpathSync(file);
 		const old = readFileSync(target);
 		const marked = old.subarray(0, BYTE_ORDER_MARK.length).equals(BYTE_ORDER_MARK);
 		if (!old.subarray(marked ? BYTE_ORDER_MARK.length : 0).equals(Buffer.from(before))) return false;
 		const bytes = Buffer.concat([...(marked ? [BYTE_ORDER_MARK] : []), Buffer.from(after)]);
-		if (!replaceByRename(target, bytes)) overwrite(target, { old, bytes });
+		if (!replaceByRename(target, bytes, statSync(target))) overwrite(target, { old, bytes });
 		return true;
 	} catch (error) {
 		return refuse(file, explain(codeOf(error)), error);
 	}
 }
 
-/** False where the folder does not let a file take the place of another, or not with the owner that it has. */
-function replaceByRename(target: string, bytes: Buffer): boolean {
-	const draft = join(dirname(target), `.${basename(target)}.${randomUUID()}`);
+function createFile(file: string, bytes: Buffer): boolean {
+	if (existsSync(file)) return false;
+	const draft = draftOf(file);
 	try {
-		writeDraft(target, draft, bytes);
+		writeDraft(draft, bytes, { ...statSync(dirname(file)), mode: NEW_MODE });
+		renameSync(draft, file);
+	} catch (error) {
+		rmSync(draft, { force: true });
+		throw error;
+	}
+	return true;
+}
+
+function draftOf(target: string): string {
+	return join(dirname(target), `.${basename(target)}.${randomUUID()}`);
+}
+
+/** False where the folder does not let a file take the place of another, or not with the owner that it has. */
+function replaceByRename(target: string, bytes: Buffer, like: Owned): boolean {
+	const draft = draftOf(target);
+	try {
+		writeDraft(draft, bytes, like);
 		renameSync(draft, target);
 	} catch (error) {
 		rmSync(draft, { force: true });
@@ -102,22 +136,16 @@ function replaceByRename(target: string, bytes: Buffer): boolean {
 	return true;
 }
 
-function writeDraft(target: string, draft: string, bytes: Buffer): void {
-	const source = openSync(target, 'r');
+function writeDraft(draft: string, bytes: Buffer, { uid, gid, mode }: Owned): void {
+	const file = openSync(draft, 'wx', 0o600);
 	try {
-		const { uid, gid, mode } = fstatSync(source);
-		const file = openSync(draft, 'wx', 0o600);
-		try {
-			const { uid: ownUid, gid: ownGid } = fstatSync(file);
-			if (uid !== ownUid || gid !== ownGid) fchownSync(file, uid, gid);
-			fchmodSync(file, mode & 0o7777);
-			writeAll(file, bytes, 0);
-			fsyncSync(file);
-		} finally {
-			closeSync(file);
-		}
+		const { uid: ownUid, gid: ownGid } = fstatSync(file);
+		if (uid !== ownUid || gid !== ownGid) fchownSync(file, uid, gid);
+		fchmodSync(file, mode & 0o7777);
+		writeAll(file, bytes, 0);
+		fsyncSync(file);
 	} finally {
-		closeSync(source);
+		closeSync(file);
 	}
 }
 

@@ -17,9 +17,10 @@ import {
 import { IMAGE_PATTERN, parseNpm } from '../catalog/sources.ts';
 import type { Config } from '../config.ts';
 import { digestOf, ensureImage } from '../docker/images.ts';
-import { type PackageContext, runResolver } from '../docker/package-image.ts';
+import { resolveNpm } from '../docker/npm-image.ts';
 import { resolvePypi } from '../docker/pypi-image.ts';
 import { SlipwayError } from '../errors.ts';
+import { npmAccess } from '../launcher/npm-access.ts';
 import { Failure } from './failure.ts';
 import type { Workbench } from './workbench.ts';
 
@@ -59,33 +60,12 @@ async function exactNpm(text: string, { bench, config, onStep, signal }: ExactOp
 	const name = at === -1 ? text : text.slice(0, at);
 	const wanted = at === -1 ? 'latest' : text.slice(at + 1);
 	onStep(`looking up ${name}@${wanted}`);
-	const context: PackageContext = { ...bench, onStep, signal };
-	const { id } = await ensureImage(bench.engine, config.nodeImage, context);
-	const command = [
-		'npm',
-		'view',
-		'--json',
-		'--no-update-notifier',
-		'--loglevel=error',
-		'--',
-		`${name}@${wanted}`,
-		'version',
-	];
-	const { exitCode, stdout, stderr } = await runResolver(bench.dependencies, {
-		baseId: id,
-		command,
-		manager: 'npm',
-		context,
-	});
-	if (exitCode !== 0 && !/\b(E404|ETARGET|ENOVERSIONS)\b/.test(stderr))
-		throw new SlipwayError('SLIPWAY_PREPARATION_FAILED', { reason: 'npm could not look up the package.', log: stderr });
-	// Of a range there are several, the newest last.
-	const found: unknown = exitCode === 0 && stdout.trim() !== '' ? JSON.parse(stdout) : [];
-	const version: unknown = Array.isArray(found) ? found.at(-1) : found;
-	const exact = `${name}@${String(version)}`;
-	if (parseNpm(exact) === undefined)
-		throw new SlipwayError('SLIPWAY_PACKAGE_MISSING', { reason: `npm knows no ${name}@${wanted}.` });
-	return exact;
+	const { version } = await resolveNpm(
+		bench.dependencies,
+		{ name, version: wanted },
+		{ ...bench, onStep, signal, nodeImage: config.nodeImage, access: npmAccess(config) },
+	);
+	return `${name}@${version}`;
 }
 
 /** All of it is looked up together, since what is installed beside a package decides which version of it there can be. */

@@ -1,15 +1,14 @@
 /** `slipway lock`: what packages of the catalog are resolved to, kept in catalog.lock.json. */
 import { dirname } from 'node:path';
-import { parseArgs } from 'node:util';
 import type { Catalog } from '../catalog/catalog.ts';
-import { parseTexts, readCatalogText } from '../catalog/load.ts';
-import { formatLock, isSameEntry, lockFileOf, lockKey } from '../catalog/lock.ts';
-import { replaceFile } from '../catalog/lock-file.ts';
+import { type CatalogTexts, parseTexts, readCatalogText } from '../catalog/load.ts';
+import { EMPTY_LOCK, formatLock, isSameEntry, lockFileOf, lockKey } from '../catalog/lock.ts';
+import { lockBeside, replaceFile } from '../catalog/replace-file.ts';
 import { readConfig } from '../config.ts';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
 import type { ServerName } from '../ids.ts';
 import { openResolver, type PackageSource } from '../launcher/resolver.ts';
-import type { Invocation } from './invocation.ts';
+import { defineVerb } from './verb.ts';
 
 const HELP = `slipway lock [server…] [--update] [--json]
 
@@ -37,66 +36,69 @@ interface Outcome {
 	readonly problem?: string;
 }
 
-export async function lock({ args, environment, print, stopping }: Invocation): Promise<0 | 1 | 2> {
-	const { values, positionals } = parseArgs({
-		args: [...args],
-		allowPositionals: true,
-		options: {
-			update: { type: 'boolean', default: false },
-			json: { type: 'boolean', default: false },
-			help: { type: 'boolean', short: 'h' },
-		},
-	});
-	if (values.help) {
-		print(HELP);
-		return 0;
-	}
-	const config = readConfig(environment);
-	const texts = await readCatalogText(config.catalogPath);
-	const catalog = parseTexts(texts);
-	const all = packagesOf(catalog);
-	const chosen = choose(all, positionals, catalog);
-	const sources = new Map([...catalog.lock.sources].filter(([key]) => all.some((one) => one.key === key)));
-	const bases = new Map(catalog.lock.bases);
-	const outcomes: Outcome[] = [...catalog.lock.sources.keys()]
-		.filter((key) => !sources.has(key))
-		.map((source) => ({ source, servers: [], outcome: 'removed' }));
-	const stale = chosen.filter(({ key }) => values.update || !sources.has(key));
-	for (const { key, servers } of chosen)
-		if (!stale.some((one) => one.key === key)) outcomes.push({ source: key, servers, outcome: 'unchanged' });
+export const lock = defineVerb({
+	help: HELP,
+	options: { update: { type: 'boolean', default: false } },
+	run: async ({ values, positionals }, { environment, print, stopping }) => {
+		const config = readConfig(environment);
+		const texts = await readCatalogText(config.catalogPath);
+		const catalog = parseTexts(texts, environment);
+		const all = packagesOf(catalog);
+		const chosen = choose(all, positionals, catalog);
+		const sources = new Map([...catalog.lock.sources].filter(([key]) => all.some((one) => one.key === key)));
+		const bases = new Map(catalog.lock.bases);
+		const outcomes: Outcome[] = [...catalog.lock.sources.keys()]
+			.filter((key) => !sources.has(key))
+			.map((source) => ({ source, servers: [], outcome: 'removed' }));
+		const stale = chosen.filter(({ key }) => values.update || !sources.has(key));
+		for (const { key, servers } of chosen)
+			if (!stale.some((one) => one.key === key)) outcomes.push({ source: key, servers, outcome: 'unchanged' });
 
-	if (stale.length > 0) {
-		const onStep = (step: string): void => (values.json ? undefined : print(step));
-		await using resolver = await openResolver(config, {
-			catalogFolder: dirname(texts.file),
-			onStep,
-			signal: stopping,
-		});
-		for (const { key, servers, source } of stale) {
-			const before = sources.get(key);
-			try {
-				const { version, ...entry } = await resolver.resolve(source);
-				sources.set(key, entry);
-				const { name, digest } = await resolver.base(source);
-				if (digest !== undefined && (values.update || !bases.has(name))) bases.set(name, digest);
-				const outcome = before === undefined ? 'locked' : isSameEntry(before, entry) ? 'unchanged' : 'updated';
-				outcomes.push({ source: key, servers, outcome, version });
-			} catch (cause) {
-				stopping.throwIfAborted();
-				const { message, row } = toSlipwayError(cause);
-				outcomes.push({ source: key, servers, outcome: 'failed', problem: `${message} ${row.nextStep}` });
+		if (stale.length > 0) {
+			const onStep = (step: string): void => (values.json ? undefined : print(step));
+			await using resolver = await openResolver(config, {
+				catalogFolder: dirname(texts.file),
+				onStep,
+				signal: stopping,
+			});
+			for (const { key, servers, source } of stale) {
+				const before = sources.get(key);
+				try {
+					const { version, ...entry } = await resolver.resolve(source);
+					sources.set(key, entry);
+					const { name, digest } = await resolver.base(source);
+					if (digest !== undefined && (values.update || !bases.has(name))) bases.set(name, digest);
+					const outcome = before === undefined ? 'locked' : isSameEntry(before, entry) ? 'unchanged' : 'updated';
+					outcomes.push({ source: key, servers, outcome, version });
+				} catch (cause) {
+					stopping.throwIfAborted();
+					const { message, row } = toSlipwayError(cause);
+					outcomes.push({ source: key, servers, outcome: 'failed', problem: `${message} ${row.nextStep}` });
+				}
 			}
 		}
-	}
 
-	// What failed is not lost to what did not: the rest is kept.
-	const text = formatLock({ bases, sources });
-	const file = lockFileOf(texts.file);
-	if (text !== (texts.lockText ?? formatLock({ bases: new Map(), sources: new Map() }))) await replaceFile(file, text);
-	const ok = outcomes.every(({ outcome }) => outcome !== 'failed');
-	if (values.json) print(JSON.stringify({ ok, file, packages: outcomes }));
-	else for (const outcome of outcomes) print(describe(outcome));
-	return ok ? 0 : 1;
+		// What failed is not lost to what did not: the rest is kept.
+		const text = formatLock({ bases, sources });
+		const file = lockFileOf(texts.file);
+		if (text !== (texts.lockText ?? formatLock(EMPTY_LOCK))) await write(texts, file, text);
+		const ok = outcomes.every(({ outcome }) => outcome !== 'failed');
+		if (values.json) print(JSON.stringify({ ok, file, packages: outcomes }));
+		else for (const outcome of outcomes) print(describe(outcome));
+		return ok ? 0 : 1;
+	},
+});
+
+/** One program at a time, and not over what another has written since it was read. */
+async function write({ file: catalogFile, lockText }: CatalogTexts, file: string, text: string): Promise<void> {
+	const unlock = await lockBeside(catalogFile);
+	try {
+		if (replaceFile(file, { before: lockText, after: text })) return;
+	} finally {
+		unlock();
+	}
+	const reason = `${file}: somebody else has written it meanwhile. Run this again.`;
+	throw new SlipwayError('SLIPWAY_CATALOG_UNWRITABLE', { reason });
 }
 
 /** The packages of a catalog, each once, with the servers that have it. */

@@ -53,11 +53,11 @@ export async function findBySource(
 	return reference === undefined ? undefined : inspectImage(engine, reference, LABELS.integrity);
 }
 
-/** The packages, as their images' labels name them, that the engine has images of. */
+/** The packages that the engine has images of, by lockKey. */
 export async function listPackages(engine: Engine): Promise<ReadonlySet<string>> {
-	const filters = JSON.stringify({ label: [LABELS.package] });
+	const filters = JSON.stringify({ label: [LABELS.key] });
 	const images = await engine.call((docker) => docker.listImages({ filters }));
-	return new Set(images.flatMap(({ Labels }) => Labels?.[LABELS.package] ?? []));
+	return new Set(images.flatMap(({ Labels }) => Labels?.[LABELS.key] ?? []));
 }
 
 export interface ResolveOptions extends Workshop, Pick<RunOptions, 'input'> {

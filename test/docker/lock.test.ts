@@ -122,11 +122,17 @@ test('what is missing is resolved, what is there stays, what is gone goes, and -
 test('a lock that is a mount of its own is written where it is', async () => {
 	// The engine mounts this file into every container, so it cannot be replaced there.
 	const mounted = '/etc/hosts';
-	const program = `import('/src/catalog/lock-file.ts').then(({ replaceFile }) => replaceFile('${mounted}', 'written')).then(() => console.log(require('node:fs').readFileSync('${mounted}', 'utf8'), require('node:fs').readdirSync('/etc').filter((name) => name.startsWith('hosts')).join(' ')))`;
+	const program = `
+		const { readFileSync, readdirSync } = require('node:fs');
+		import('/src/catalog/replace-file.ts').then(({ replaceFile }) => {
+			replaceFile('${mounted}', { before: readFileSync('${mounted}', 'utf8'), after: 'written' });
+			const names = readdirSync('/etc').filter((name) => name.includes('hosts'));
+			console.log(readFileSync('${mounted}', 'utf8'), names.join(' '));
+		});`;
 	const container = await docker.createContainer({ Image: NODE_IMAGE, Cmd: ['node', '-e', program], Tty: true });
 	try {
 		const tar = pack();
-		for (const path of globSync(['src/catalog/lock-file.ts', 'src/errors.ts']))
+		for (const path of globSync(['src/catalog/replace-file.ts', 'src/errors.ts', 'src/limits.ts']))
 			tar.entry({ name: path }, readFileSync(path));
 		tar.finalize();
 		await container.putArchive(await buffer(tar), { path: '/' });

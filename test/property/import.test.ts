@@ -169,7 +169,7 @@ test('any file of the form mcpServers is served or refused, and no entry of it h
 			fc.dictionary(fc.constantFrom('A', 'SLIPWAY_API_KEY'), fc.string()),
 			(servers, environment) => {
 				const text = JSON.stringify({ mcpServers: servers });
-				const catalog = orRefused('SLIPWAY_CATALOG_INVALID', () => parseCatalog(text, 'c', environment));
+				const catalog = orRefused('SLIPWAY_CATALOG_INVALID', () => parseCatalog(text, 'c', { environment }));
 				if (catalog === undefined) return;
 				const said = JSON.stringify(
 					[...catalog.servers.values()].map(({ env, args, command }) => [env, args, command]),

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { existsSync, readFileSync } from 'node:fs';
+import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { loadCatalog } from '../../src/catalog/load.ts';
 import { formatLock, type Lock, lockFileOf, lockKey, parseLock, printNpmLock } from '../../src/catalog/lock.ts';
-import { replaceFile } from '../../src/catalog/lock-file.ts';
+import { replaceFile } from '../../src/catalog/replace-file.ts';
 import { watchCatalog } from '../../src/catalog/watch.ts';
 import { referenceOf } from '../../src/docker/npm-image.ts';
 import { SlipwayError } from '../../src/errors.ts';
@@ -28,6 +29,12 @@ function lockOf(...keys: readonly string[]): Lock {
 		bases: new Map([['node:26', DIGEST]]),
 		sources: new Map(keys.map((key) => [key, { integrity: INTEGRITY, lock: npmLock() }])),
 	};
+}
+
+/** Has a text in the place of what there is, or of nothing. */
+function put(file: string, text: string): void {
+	const before = existsSync(file) ? readFileSync(file, 'utf8') : undefined;
+	assert.equal(replaceFile(file, { before, after: text }), true);
 }
 
 function problemOf(text: string): string {
@@ -118,15 +125,15 @@ test('a lock that changes is a catalog that changes; a flawed one leaves the las
 	});
 	t.after(() => watch.stop());
 	const file = join(folder, 'catalog.lock.json');
-	await replaceFile(file, formatLock(lockOf('npm:one@1.0.0')));
+	put(file, formatLock(lockOf('npm:one@1.0.0')));
 	assert.equal(await next(), 'npm:one@1.0.0');
-	await replaceFile(file, 'no lock');
+	put(file, 'no lock');
 	assert.equal(await next(), 'SLIPWAY_LOCK_INVALID');
-	await replaceFile(file, formatLock(lockOf('npm:one@1.0.0', 'npm:two@1.0.0')));
+	put(file, formatLock(lockOf('npm:one@1.0.0', 'npm:two@1.0.0')));
 	assert.equal(await next(), 'npm:one@1.0.0 npm:two@1.0.0');
 	await rm(file);
 	assert.equal(await next(), '');
-	await replaceFile(file, formatLock(lockOf('npm:one@1.0.0')));
+	put(file, formatLock(lockOf('npm:one@1.0.0')));
 	assert.equal(await next(), 'npm:one@1.0.0');
 	assert.equal((await loadCatalog(folder)).lock.sources.size, 1);
 });
@@ -135,16 +142,18 @@ test('the file is replaced at once, and keeps its mode; where it cannot be, it s
 	const folder = await mkdtemp(join(tmpdir(), 'slipway-lock-'));
 	t.after(() => rm(folder, { recursive: true }));
 	const file = join(folder, 'catalog.lock.json');
-	await replaceFile(file, 'one');
+	put(file, 'one');
 	assert.equal((await stat(file)).mode & 0o777, 0o644);
 	const { ino } = await stat(file);
 	await chmod(file, 0o664);
-	await replaceFile(file, 'two');
+	put(file, 'two');
 	const after = await stat(file);
 	assert.deepEqual([await readFile(file, 'utf8'), after.mode & 0o777], ['two', 0o664]);
 	assert.notEqual(after.ino, ino, 'a reader of the old one sees none of the new');
-	await mkdir(join(folder, 'taken.lock.json'));
-	await assert.rejects(replaceFile(join(folder, 'taken.lock.json'), 'x'), { code: 'SLIPWAY_LOCK_INVALID' });
-	await assert.rejects(replaceFile(join(folder, 'no', 'such'), 'x'), { code: 'SLIPWAY_LOCK_INVALID' });
-	assert.deepEqual((await readdir(folder)).sort(), ['catalog.lock.json', 'taken.lock.json']);
+	// What came meanwhile is not written over.
+	assert.equal(replaceFile(file, { before: undefined, after: 'three' }), false);
+	assert.equal(replaceFile(file, { before: 'one', after: 'three' }), false);
+	const nowhere = join(folder, 'no', 'such');
+	assert.throws(() => put(nowhere, 'x'), { code: 'SLIPWAY_CATALOG_UNWRITABLE' });
+	assert.deepEqual((await readdir(folder)).sort(), ['catalog.lock.json']);
 });

@@ -11,7 +11,7 @@ import type { ServerName } from '../../src/ids.ts';
 import { CATALOG_LIMITS } from '../../src/limits.ts';
 
 function serve(mcpServers: object, environment: Readonly<Record<string, string>> = {}) {
-	const { servers, groups, secretValues } = parseCatalog(JSON.stringify({ mcpServers }), 'c', environment);
+	const { servers, groups, secretValues } = parseCatalog(JSON.stringify({ mcpServers }), 'c', { environment });
 	assert.equal(groups.size, 0);
 	return { server: (name: string) => servers.get(name as ServerName), servers, secretValues };
 }

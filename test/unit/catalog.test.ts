@@ -306,8 +306,11 @@ const BAD_ENTRIES: readonly (readonly [entry: object, ...parts: string[]])[] = [
 	[{ ...PACKAGE, pypi: 'one==1' }, 'servers.one.pypi: has both "npm" and "pypi". Keep one of them.'],
 	[{ pypi: 'one==1', image: 'one:1' }, 'servers.one.image: has both "pypi" and "image". Keep one of them.'],
 	[{ pypi: 'one==1', command: ['serve'] }, 'servers.one.command: goes with "image" only.'],
-	[{ image: 'one:1', bin: 'one' }, 'servers.one.bin: goes with a package only. Remove it.'],
-	[{ image: 'one:1', installScripts: true }, 'servers.one.installScripts: goes with a package only. Remove it.'],
+	[{ image: 'one:1', bin: 'one' }, 'servers.one.bin: goes with a package only: an image has what it has. Remove it.'],
+	[
+		{ image: 'one:1', installScripts: true },
+		'servers.one.installScripts: goes with a package only: an image has what it has. Remove it.',
+	],
 	[{ ...PACKAGE, with: ['two==1'] }, 'servers.one.with: goes with "pypi" only. Remove it.'],
 	[{ image: 'one:1', with: ['two==1'] }, 'servers.one.with: goes with "pypi" only. Remove it.'],
 	[
@@ -349,7 +352,7 @@ const BAD_ENTRIES: readonly (readonly [entry: object, ...parts: string[]])[] = [
 	[{ pypi: 'one==1', with: ['./two'] }, 'servers.one.with[0]: "./two" is not the name of a Python package.'],
 	[{ pypi: 'one==1', with: Array(33).fill('two==1') }, 'servers.one.with: has too many entries. Keep at most 32.'],
 	...['', '../one', 'a b', '-c', 'a/b', '.one'].map(
-		(bin) => [{ pypi: 'one==1', bin }, 'servers.one.bin: is not the name of a program.'] as const,
+		(bin) => [{ pypi: 'one==1', bin }, 'servers.one.bin: is not the name of a binary.'] as const,
 	),
 	[{ npm: 1 }, 'servers.one.npm: must be a text, not a number. Put it in double quotes.'],
 	[{ npm: 'one' }, '"one" names no version. Pin one, as in "one@1.2.3"; `npm view one version` tells the newest.'],

@@ -5,6 +5,7 @@ import { request as requestByTls } from 'node:https';
 import { buffer } from 'node:stream/consumers';
 import type { Catalog, Server } from '../../catalog/catalog.ts';
 import { loadCatalog } from '../../catalog/load.ts';
+import { lockKey } from '../../catalog/lock.ts';
 import type { Config } from '../../config.ts';
 import type { Engine } from '../../docker/engine.ts';
 import { inspectImage } from '../../docker/images.ts';
@@ -65,7 +66,7 @@ export async function checkImages(catalog: Catalog, engine: Engine): Promise<Fin
 		const isThere =
 			source.kind === 'image'
 				? (await inspectImage(engine, source.reference)) !== undefined
-				: packages.has(describeSource(source).replace(/^\S+ /, ''));
+				: packages.has(lockKey(source) ?? '');
 		if (!isThere) missing.push(`${name} (${describeSource(source)})`);
 	}
 	if (missing.length === 0) return ok('images', `those of all ${servers.length} enabled servers are there`);
