@@ -1,5 +1,6 @@
 /** The servers of the catalog that Slipway comes with: prepared, listed and called as their users do. */
 import assert from 'node:assert/strict';
+import { dirname } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { createCatalog, type Server } from '../../src/catalog/catalog.ts';
 import { loadCatalog } from '../../src/catalog/load.ts';
@@ -9,14 +10,28 @@ import { type Stack, startStack } from '../support/stack.ts';
 
 const CATALOG = new URL('../../catalog/catalog.json', import.meta.url).pathname;
 
+/** Those that people copy: a folder and a script beside the catalog. */
+const EXAMPLES: readonly string[] = ['hello-node', 'hello-python'];
+
 /** Preparing an image takes its time where there is none yet. */
 const PREPARED_MS = 110_000;
 
 let stack: Stack;
 before(async () => {
-	const { servers } = await loadCatalog(CATALOG);
-	assert.deepEqual([...servers.keys()].sort(), ['everything', 'filesystem', 'memory', 'sequential-thinking']);
-	stack = await startStack({ catalog: createCatalog([...servers.values()].map(onThisEngine)) });
+	const servers = [...(await loadCatalog(CATALOG)).servers.values()];
+	const enabled = servers.filter((server) => server.enabled);
+	assert.deepEqual(enabled.map(({ name }) => name).sort(), [
+		'everything',
+		'filesystem',
+		'memory',
+		'sequential-thinking',
+	]);
+	const examples = servers.filter(({ name }) => EXAMPLES.includes(name)).map((one) => ({ ...one, enabled: true }));
+	assert.equal(examples.length, EXAMPLES.length);
+	stack = await startStack({
+		catalog: createCatalog([...enabled, ...examples].map(onThisEngine)),
+		launcher: { catalogFolder: dirname(CATALOG) },
+	});
 });
 after(() => stack.stop());
 
@@ -64,6 +79,19 @@ describe('the shipped catalog', { concurrency: 2, timeout: PREPARED_MS }, () => 
 		await second.close();
 		assert.ok((await inspectTools(stack.endpoint('memory'))).includes('read_graph'));
 		assert.match(contentText(await callInInspector('memory', 'read_graph', {})), /wrote the first program/);
+	});
+
+	test('the examples that people copy', async () => {
+		for (const name of EXAMPLES) {
+			const { call, close, client } = await connectSdk(stack.endpoint(name));
+			assert.deepEqual(
+				(await client.listTools()).tools.map((tool) => tool.name),
+				['greet'],
+				name,
+			);
+			assert.match(await call('greet', { name: 'Ada' }), /Hello, Ada!/);
+			await close();
+		}
 	});
 
 	test('filesystem: its folder, and nothing outside', async () => {
