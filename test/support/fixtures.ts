@@ -22,10 +22,15 @@ export const BOUNDLESS = Object.freeze({
 	SLIPWAY_CALLS_IN_FLIGHT_PER_CALLER: '0',
 });
 
+/** The id of the container that this runs in, if it does. */
+export async function findOwnContainer(): Promise<string | undefined> {
+	const mounts = await readFile('/proc/self/mountinfo', 'utf8');
+	return /\/containers\/([0-9a-f]{64})\/(?:hostname|hosts|resolv\.conf) /.exec(mounts)?.[1];
+}
+
 /** The image of this very test run: it has the fixtures at /app/test/fixtures and what they import. */
 export async function fixtureImage(): Promise<string> {
-	const mounts = await readFile('/proc/self/mountinfo', 'utf8');
-	const self = /\/containers\/([0-9a-f]{64})\/(?:hostname|hosts|resolv\.conf) /.exec(mounts)?.[1];
+	const self = await findOwnContainer();
 	// Outside a container, scripts/test.ts builds it first.
 	if (self === undefined) return 'slipway-test:local';
 	return (await new Docker().getContainer(self).inspect()).Config.Image;
