@@ -786,8 +786,15 @@ test('nothing of a catalog can be changed', () => {
 
 test('the shipped catalog loads, as a file and by its folder', async () => {
 	const catalog = await loadCatalog(SHIPPED);
-	assert.deepEqual([...catalog.servers.keys()], ['everything', 'memory', 'filesystem', 'sequential-thinking']);
-	for (const server of catalog.servers.values()) assert.ok(server.enabled && server.title && server.description);
+	const servers = [...catalog.servers.values()];
+	const enabled = servers.filter((server) => server.enabled);
+	assert.deepEqual(
+		enabled.map(({ name }) => name),
+		['everything', 'memory', 'filesystem', 'sequential-thinking'],
+	);
+	// What is enabled needs nothing of anybody.
+	for (const { secrets, egress } of enabled) assert.deepEqual([secrets, egress], [[], []]);
+	for (const { title, description } of servers) assert.ok(title && description);
 	assert.deepEqual(await loadCatalog(join(SHIPPED, 'catalog.json')), catalog);
 });
 
