@@ -8,6 +8,7 @@ import { readConfig } from '../config.ts';
 import { SlipwayError, toSlipwayError } from '../errors.ts';
 import type { ServerName } from '../ids.ts';
 import { openResolver, type PackageSource } from '../launcher/resolver.ts';
+import { withoutControls } from './failure.ts';
 import { defineVerb } from './verb.ts';
 
 const HELP = `slipway lock [server…] [--update] [--json]
@@ -122,5 +123,5 @@ function choose(all: readonly Wanted[], names: readonly string[], { servers }: C
 function describe({ source, servers, outcome, version, problem }: Outcome): string {
 	const whose = servers.length === 0 ? '' : ` (${servers.join(', ')})`;
 	const what = version === undefined || source.endsWith(`@${version}`) ? source : `${source} at ${version}`;
-	return `${outcome.padEnd(9)} ${what}${whose}${problem === undefined ? '' : `: ${problem}`}`;
+	return `${outcome.padEnd(9)} ${what}${whose}${problem === undefined ? '' : `: ${withoutControls(problem)}`}`;
 }

@@ -19,15 +19,14 @@ import { settingsOf } from '../launcher.ts';
 import { CLI_LIMITS, INSTANCE_LIMITS } from '../limits.ts';
 import { SILENT_LOG } from '../log.ts';
 import { LISTS } from '../mcp/aggregate/directory.ts';
-import { isObject, notificationText, own, type RequestMessage, requestText } from '../mcp/jsonrpc.ts';
+import { isObject, notificationText, own, requestText } from '../mcp/jsonrpc.ts';
 import { type Answer, answerPing, ask } from '../mcp/own-request.ts';
 import { followPages } from '../mcp/pages.ts';
 import {
 	envelopeOfInitialize,
-	LEGACY_REVISIONS,
 	MODERN_REVISION,
 	metaOfEnvelope,
-	NAMELESS_CLIENT,
+	NAMELESS_INITIALIZE,
 	SERVER_INFO_KEY,
 } from '../mcp/revisions.ts';
 import type { Opened } from '../pool/opening.ts';
@@ -35,13 +34,6 @@ import { Pool } from '../pool/pool.ts';
 import { capabilitiesIn } from '../pool/target.ts';
 import { findSecret } from '../secrets/sources.ts';
 import type { Workbench } from './workbench.ts';
-
-const INITIALIZE: RequestMessage = Object.freeze({
-	kind: 'request',
-	id: 0,
-	method: 'initialize',
-	params: Object.freeze({ protocolVersion: LEGACY_REVISIONS[0], capabilities: {}, clientInfo: NAMELESS_CLIENT }),
-});
 
 /** What a server has of a kind, as it says itself. */
 export interface Described {
@@ -199,7 +191,11 @@ async function openConversation(pool: Pool, server: ServerName, signal: AbortSig
 			standing: { send: () => false, ask: answerPing },
 			observer: { onCall: () => undefined, onNoise: () => undefined, onTools: () => undefined },
 		},
-		{ era: 'legacy', text: requestText(0, INITIALIZE.method, INITIALIZE.params), message: INITIALIZE },
+		{
+			era: 'legacy',
+			text: requestText(0, NAMELESS_INITIALIZE.method, NAMELESS_INITIALIZE.params),
+			message: NAMELESS_INITIALIZE,
+		},
 	);
 	const { message } = opened.answer;
 	if (!message.ok)
@@ -227,7 +223,7 @@ async function within<Result>(asking: Promise<Result>, { lease }: Opened, signal
 
 async function listAll(opened: Opened): Promise<Pick<Trial, 'tools' | 'prompts' | 'resources'>> {
 	const capabilities = capabilitiesIn(opened.answer);
-	const meta = opened.era === 'modern' ? { _meta: metaOfEnvelope(envelopeOfInitialize(INITIALIZE)) } : {};
+	const meta = opened.era === 'modern' ? { _meta: metaOfEnvelope(envelopeOfInitialize(NAMELESS_INITIALIZE)) } : {};
 	const listOf = async (method: string): Promise<Described[]> => {
 		const kind = LISTS.get(method);
 		if (kind === undefined || !isObject(own(capabilities, kind.capability))) return [];

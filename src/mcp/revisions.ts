@@ -48,6 +48,14 @@ export interface Envelope {
 /** The name that servers are told for clients that give none. */
 export const NAMELESS_CLIENT = Object.freeze({ name: 'slipway', version: '0' });
 
+/** Its `initialize`, in the newest revision that has one, as a client that can do nothing. */
+export const NAMELESS_INITIALIZE: RequestMessage = Object.freeze({
+	kind: 'request',
+	id: 0,
+	method: 'initialize',
+	params: Object.freeze({ protocolVersion: LEGACY_REVISIONS[0], capabilities: {}, clientInfo: NAMELESS_CLIENT }),
+});
+
 /** A client that can do nothing: whom a server is told of that is spoken to for nobody, or for many. */
 export const NOBODY_IN_PARTICULAR: Envelope = Object.freeze({
 	capabilities: {},

@@ -25,13 +25,13 @@ export function buildOf(spec: string, now: () => string | undefined, isRetired: 
  * That of several Instances that are to be alike, some of which may still be on their way.
  *
  * @param specs those of the Instances that there are
- * @param isSharedSo whether they are shared as the catalog says now: one that took two starts may be made of what it says
- *   since, and be shared as it said before
+ * @param isMeant whether they are to be used as they are: not where others were wanted in their place, nor where the catalog
+ *   says now that others share them, which one that took two starts does not show by what it is made of
  */
 export function buildOfAll(
 	specs: () => readonly string[],
 	now: () => string | undefined,
-	isSharedSo: () => boolean,
+	isMeant: () => boolean,
 ): Build {
 	const meant = now();
 	return {
@@ -39,7 +39,7 @@ export function buildOfAll(
 			return specs()[0];
 		},
 		get stale() {
-			if (!isSharedSo()) return true;
+			if (!isMeant()) return true;
 			const found = specs();
 			return (found.length === 0 ? [meant] : found).some((spec) => isStale(spec, now()));
 		},

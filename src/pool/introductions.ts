@@ -11,30 +11,17 @@ import { NOBODY, type ServerName } from '../ids.ts';
 import type { Launcher, ServerView } from '../launcher/contract.ts';
 import { SNAPSHOT_LIMITS, WARM_LIMITS } from '../limits.ts';
 import { LISTS } from '../mcp/aggregate/directory.ts';
-import {
-	isObject,
-	type NotificationMessage,
-	notificationText,
-	own,
-	type RequestMessage,
-	requestText,
-} from '../mcp/jsonrpc.ts';
+import { isObject, type NotificationMessage, notificationText, own, requestText } from '../mcp/jsonrpc.ts';
 import { askModern } from '../mcp/modern-server.ts';
 import { type Answer, ask } from '../mcp/own-request.ts';
 import { followPages } from '../mcp/pages.ts';
-import { LEGACY_REVISIONS, NAMELESS_CLIENT, NOBODY_IN_PARTICULAR } from '../mcp/revisions.ts';
+import { NAMELESS_INITIALIZE, NOBODY_IN_PARTICULAR } from '../mcp/revisions.ts';
 import { SNAPSHOT_LISTS } from '../mcp/snapshot.ts';
 import { UNBOUNDED } from '../policy/access.ts';
 import { capabilitiesIn, ServerTarget, type TargetDependencies } from './target.ts';
 import { NO_FAULT_OF_A_SERVER } from './warm-starts.ts';
 
-const INITIALIZE: RequestMessage = Object.freeze({
-	kind: 'request',
-	id: 0,
-	method: 'initialize',
-	params: Object.freeze({ protocolVersion: LEGACY_REVISIONS[0], capabilities: {}, clientInfo: NAMELESS_CLIENT }),
-});
-const INITIALIZE_TEXT = requestText(0, INITIALIZE.method, INITIALIZE.params ?? {});
+const INITIALIZE_TEXT = requestText(0, NAMELESS_INITIALIZE.method, NAMELESS_INITIALIZE.params ?? {});
 
 const INITIALIZED: NotificationMessage = Object.freeze({
 	kind: 'notification',
@@ -80,7 +67,7 @@ export class Introductions {
 		const { log } = this.#targets;
 		this.#tried.set(server.name, server.spec);
 		try {
-			if (target.snapshots.ofLegacy(INITIALIZE, NOBODY) === undefined)
+			if (target.snapshots.ofLegacy(NAMELESS_INITIALIZE, NOBODY) === undefined)
 				await this.#within((signal) => asLegacy(target, signal));
 			if (target.snapshots.ofModern(NOBODY_IN_PARTICULAR, NOBODY) === undefined)
 				await this.#within((signal) => asModern(target, signal));
@@ -113,7 +100,7 @@ export class Introductions {
 }
 
 async function asLegacy(target: ServerTarget, signal: AbortSignal): Promise<void> {
-	const conversation = await target.openLegacy(INITIALIZE_TEXT, INITIALIZE, {
+	const conversation = await target.openLegacy(INITIALIZE_TEXT, NAMELESS_INITIALIZE, {
 		...optionsOf(signal),
 		standing: { send: () => false, ask: () => false },
 		onMemory: () => undefined,

@@ -153,12 +153,12 @@ export class SharedInstances {
 			const view = this.#options.find(name);
 			return view?.preparation.kind === 'ready' ? view.spec : undefined;
 		};
-		const isSharedSo = (): boolean => {
+		const isMeant = (): boolean => {
 			if (set.retired) return false;
 			const view = this.#options.find(name);
 			return view === undefined || (view.isolation === isolation && isAlike(view.replicas ?? ONE, replicas));
 		};
-		const shared: Shared = { server: name, set, build: buildOfAll(() => set.specs, specNow, isSharedSo) };
+		const shared: Shared = { server: name, set, build: buildOfAll(() => set.specs, specNow, isMeant) };
 		this.#shared.set(key, shared);
 		return shared;
 	}

@@ -3,32 +3,19 @@ import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { buffer, text as readText } from 'node:stream/consumers';
+import { buffer } from 'node:stream/consumers';
 import { after, test } from 'node:test';
 import type { NpmLocalSource } from '../../src/catalog/catalog.ts';
 import { LABELS } from '../../src/docker/labels.ts';
-import type { ServerName } from '../../src/ids.ts';
-import { type Bench, docker, neverAborted, openBench, refusedWith, until, within } from '../support/engine-bench.ts';
+import { docker, openBench, refusedWith, said, until } from '../support/engine-bench.ts';
 import { removeImage } from '../support/engine-images.ts';
 import { server } from '../support/fixtures.ts';
 import { packPackage } from '../support/npm-registry.ts';
 
-const MINUTES_MS = 300_000;
 const NAME = 'slipway-bench-local';
 
 function local(path: string, options: Partial<NpmLocalSource> = {}): NpmLocalSource {
 	return { kind: 'npm-local', path, ...options };
-}
-
-async function said(bench: Bench, name: string): Promise<string> {
-	const channel = await within(
-		bench.launcher.launch(name as ServerName, neverAborted(), 'test'),
-		`the launch of ${name}`,
-		MINUTES_MS,
-	);
-	const output = readText(channel.stream);
-	await within(channel.ended, 'the end');
-	return (await output).trim();
 }
 
 /** A folder with a package in it. */

@@ -3,32 +3,17 @@ import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { text as readText } from 'node:stream/consumers';
 import { after, test } from 'node:test';
 import { LABELS } from '../../src/docker/labels.ts';
 import { BUILD_TOOLS } from '../../src/docker/npm-image.ts';
 import { systemKey } from '../../src/docker/system-image.ts';
-import type { ServerName } from '../../src/ids.ts';
-import { type Bench, docker, neverAborted, openBench, refusedWith, within } from '../support/engine-bench.ts';
+import { docker, openBench, refusedWith, said } from '../support/engine-bench.ts';
 import { removeImage } from '../support/engine-images.ts';
 import { server } from '../support/fixtures.ts';
 
-/** A compiler is brought from Debian for it. */
-const MINUTES_MS = 300_000;
 const NAME = 'slipway-bench-native';
 /** Small, and in no base image. */
 const SYSTEM_PACKAGE = 'sl';
-
-async function said(bench: Bench, name: string): Promise<string> {
-	const channel = await within(
-		bench.launcher.launch(name as ServerName, neverAborted(), 'test'),
-		`the launch of ${name}`,
-		MINUTES_MS,
-	);
-	const output = readText(channel.stream);
-	await within(channel.ended, 'the end');
-	return (await output).trim();
-}
 
 async function ourImages() {
 	const images = await docker.listImages({ filters: JSON.stringify({ label: [LABELS.package] }) });

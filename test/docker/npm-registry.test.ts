@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { buffer, text as readText } from 'node:stream/consumers';
+import { buffer } from 'node:stream/consumers';
 import { after, test } from 'node:test';
 import { createCatalog, type NpmSource, type Server } from '../../src/catalog/catalog.ts';
 import { EMPTY_LOCK, type Lock, lockKey } from '../../src/catalog/lock.ts';
@@ -11,7 +11,6 @@ import { Engine } from '../../src/docker/engine.ts';
 import { LABELS } from '../../src/docker/labels.ts';
 import { ensureNpmImage, type NpmAccess, type NpmImageContext, resolveNpm } from '../../src/docker/npm-image.ts';
 import { OomWatch } from '../../src/docker/oom-watch.ts';
-import type { ServerName } from '../../src/ids.ts';
 import { SILENT_LOG } from '../../src/log.ts';
 import {
 	type Bench,
@@ -22,13 +21,12 @@ import {
 	openBench,
 	openYard,
 	refusedWith,
-	within,
+	said,
 } from '../support/engine-bench.ts';
 import { removeImage } from '../support/engine-images.ts';
 import { server } from '../support/fixtures.ts';
 import { packPackage, startRegistry, type TestPackage } from '../support/npm-registry.ts';
 
-const MINUTES_MS = 120_000;
 const CANARY = 'canary-5f1e0a7d9b3c4e86a1';
 const NAME = '@slipway-bench/own';
 /** Says what it is, and whether a script of its dependency ran when it was installed. */
@@ -56,17 +54,6 @@ const OWN: TestPackage = {
 	},
 };
 const SOURCE: NpmSource = { kind: 'npm', name: NAME, version: '1.2.3' };
-
-async function said(bench: Bench, name: string): Promise<string> {
-	const channel = await within(
-		bench.launcher.launch(name as ServerName, neverAborted(), 'test'),
-		`the launch of ${name}`,
-		MINUTES_MS,
-	);
-	const output = readText(channel.stream);
-	await within(channel.ended, 'the end');
-	return (await output).trim();
-}
 
 function npmrc(url: string, token: string): Buffer {
 	return Buffer.from(`@slipway-bench:registry=${url}\n//${new URL(url).host}/:_authToken=${token}\n`);

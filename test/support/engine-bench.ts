@@ -4,6 +4,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text as readText } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Docker from 'dockerode';
 import { type Catalog, createCatalog, type Server } from '../../src/catalog/catalog.ts';
@@ -27,6 +28,8 @@ export const NODE_IMAGE = 'node:26-trixie-slim';
 export const PYTHON = readConfig({}).python;
 /** Longer than anything takes on a machine that others load, so that only what hangs is told. */
 export const DEADLINE_MS = 20_000;
+/** The same for an image that has to be made. */
+export const PREPARED_MS = 300_000;
 
 export const docker = new Docker({ socketPath: ENGINE_SOCKET });
 
@@ -216,4 +219,13 @@ export async function openYard(socketPath: string = ENGINE_SOCKET): Promise<Yard
 			await assertNothingLeft(gatewayId);
 		},
 	};
+}
+
+/** What a server that ends by itself says on stdout. Its image is made first where it is not there. */
+export async function said(bench: Bench, name: string): Promise<string> {
+	const launching = bench.launcher.launch(name as ServerName, neverAborted(), 'test');
+	const channel = await within(launching, `the launch of ${name}`, PREPARED_MS);
+	const output = readText(channel.stream);
+	await within(channel.ended, 'the end');
+	return (await output).trim();
 }

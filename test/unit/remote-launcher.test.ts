@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { SlipwayError } from '../../src/errors.ts';
 import type { InstanceId, ServerName } from '../../src/ids.ts';
@@ -62,8 +62,9 @@ test('a launch and a report that a launcher which hangs never answers are refuse
 	await assert.rejects(launcher.report(), isUnreachable);
 });
 
-test('for whom a start is goes with the wish, and no more of it than there is room for', async (t) => {
-	const folder = await mkdtemp(join(tmpdir(), 'slipway-caller-'));
+/** A launcher behind a socket of its own, and whoever asks it, who knows its state. */
+async function startSeam(t: TestContext) {
+	const folder = await mkdtemp(join(tmpdir(), 'slipway-seam-'));
 	const socketPath = join(folder, 'launcher.sock');
 	const served = new FakeLauncher();
 	const server = new LauncherServer({ launcher: served, socketPath, log: SILENT_LOG });
@@ -78,6 +79,11 @@ test('for whom a start is goes with the wish, and no more of it than there is ro
 	launcher.subscribe((state) => state.launcher.reachable && known.resolve());
 	launcher.start();
 	await known.promise;
+	return { served, server, launcher };
+}
+
+test('for whom a start is goes with the wish, and no more of it than there is room for', async (t) => {
+	const { served, launcher } = await startSeam(t);
 	const longest = 'x'.repeat(LAUNCHER_LIMITS.callerCharsMax);
 	for (const caller of ['0123456789abcdef', longest]) {
 		const channel = await launcher.launch('alpha' as ServerName, new AbortController().signal, caller);
@@ -91,20 +97,7 @@ test('for whom a start is goes with the wish, and no more of it than there is ro
 });
 
 test('stderr is followed over the socket until it is enough, and who follows is told when the launcher has gone', async (t) => {
-	const folder = await mkdtemp(join(tmpdir(), 'slipway-stderr-'));
-	const socketPath = join(folder, 'launcher.sock');
-	const served = new FakeLauncher();
-	const server = new LauncherServer({ launcher: served, socketPath, log: SILENT_LOG });
-	await server.start();
-	const launcher = new RemoteLauncher({ socketPath, log: SILENT_LOG });
-	t.after(async () => {
-		await launcher.stop();
-		await rm(folder, { recursive: true });
-	});
-	const known = Promise.withResolvers<void>();
-	launcher.subscribe((state) => state.launcher.reachable && known.resolve());
-	launcher.start();
-	await known.promise;
+	const { served, server, launcher } = await startSeam(t);
 	const at = '2026-01-01T00:00:00.000Z';
 	const line = (text: string): StderrLine => ({ at, server: 'alpha' as ServerName, instance: 'i' as InstanceId, text });
 	served.stderrLines = [line('one'), line('two')];
